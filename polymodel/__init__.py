@@ -1,0 +1,58 @@
+"""polymodel: one model and one trainer on TensorFlow, PyTorch and Apache MXNet, proven equivalent through ONNX.
+
+Names load on first use, so that `import polymodel` is quick and imports no framework.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "TensorSpec": "polymodel.spec",
+    "Graph": "polymodel.graph",
+    "Model": "polymodel.model",
+    "Trainer": "polymodel.trainer",
+    "CompileOptions": "polymodel.backend",
+    "Training": "polymodel.backend",
+    "Program": "polymodel.backend",
+    "Backend": "polymodel.backend",
+    "backends": "polymodel.registry",
+    "get_backend": "polymodel.registry",
+    "compile": "polymodel.registry",
+    "load_onnx": "polymodel.artifact.load",
+    "export": "polymodel.artifact.export",
+    "verify": "polymodel.artifact.verify",
+}
+_MODULES = ("nn", "optim", "losses", "metrics", "models", "errors", "random", "callbacks")
+
+__all__ = ["__version__", *_MODULES, *_PUBLIC]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from polymodel import callbacks, errors, losses, metrics, models, nn, optim, random
+    from polymodel.artifact.export import export
+    from polymodel.artifact.load import load_onnx
+    from polymodel.artifact.verify import verify
+    from polymodel.backend import Backend, CompileOptions, Program, Training
+    from polymodel.graph import Graph
+    from polymodel.model import Model
+    from polymodel.registry import backends, compile, get_backend
+    from polymodel.spec import TensorSpec
+    from polymodel.trainer import Trainer
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        value = getattr(import_module(_PUBLIC[name]), name)
+    elif name in _MODULES:
+        value = import_module(f"polymodel.{name}")
+    else:
+        raise AttributeError(f"module 'polymodel' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,417 @@
+"""The plug-in interface: what a framework must offer to be a backend.
+
+A backend is an object registered under the entry point group `polymodel.backends`. It compiles a Graph to a Program;
+the Program's compiled functions take and return NumPy arrays by name. Checks of input, choice of what to compile
+and caching live here, once for all backends.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, SupportsFloat, TypeAlias, final
+
+import numpy as np
+
+from polymodel import random
+from polymodel.errors import DataError, GraphError, NeedsStaticShape, ShapeError
+from polymodel.graph import Graph
+from polymodel.optim.base import Optimizer
+from polymodel.optim.clip import Clip
+from polymodel.passes.specialize import specialize
+from polymodel.plan import Plan
+from polymodel.rules import RuleTable
+from polymodel.spec import TensorSpec, bind_dims, numpy_dtype
+
+Arrays: TypeAlias = dict[str, np.ndarray]
+Predict: TypeAlias = Callable[[Mapping[str, np.ndarray]], Arrays]
+Gradients: TypeAlias = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], Arrays]
+Step: TypeAlias = Callable[[Mapping[str, np.ndarray], Mapping[str, float]], Mapping[str, SupportsFloat]]
+
+
+@final
+@dataclass(frozen=True)
+class CompileOptions:
+    """How to compile, independent of the model.
+
+    Attributes:
+        compile: "auto" (the backend's written-down rule picks), "native" (the framework's plain graph mode),
+            "inductor" (torch), "xla" (TensorFlow).
+        threads: threads for one operator; None leaves the number of cores.
+        deterministic: only kernels that give the same bits in every run.
+        randomness: "reproducible" draws dropout masks from the generator in random.py, "native" in the framework.
+        seed: seed of the random streams.
+    """
+
+    compile: str = "auto"
+    threads: int | None = None
+    deterministic: bool = False
+    randomness: str = "reproducible"
+    seed: int = 0
+
+
+@final
+@dataclass(frozen=True)
+class Training:
+    """What turns a model into a training step.
+
+    Attributes:
+        graph: graph in training mode with loss and metrics; same parameters and buffers as the inference graph.
+        loss: name of its scalar loss output.
+        metrics: names of further scalar outputs that a step returns.
+        optimizer: update rule.
+        clip: gradient clipping.
+    """
+
+    graph: Graph
+    loss: str
+    optimizer: Optimizer
+    metrics: tuple[str, ...] = ()
+    clip: Clip | None = None
+
+    @property
+    def returns(self) -> tuple[str, ...]:
+        """Names of what a step returns."""
+        return (self.loss, *self.metrics)
+
+
+@final
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can hold and do; the rest is refused by name.
+
+    Attributes:
+        dtypes: element types of the framework that its programs take.
+        compile: values of CompileOptions.compile that it knows, besides "auto".
+        cuda: whether it has CUDA code for the devices named in `cuda_note`.
+        notes: true limits of the framework, for people.
+    """
+
+    dtypes: frozenset[str]
+    compile: frozenset[str] = frozenset({"native"})
+    cuda: bool = True
+    notes: tuple[str, ...] = field(default=())
+
+
+class Backend(ABC):
+    """One framework. Abstract: each backend package has one final subclass.
+
+    Attributes:
+        name: the word that a user writes.
+        table: its rules.
+    """
+
+    name: str
+    table: RuleTable
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """Versions of the framework and of what its numbers depend on."""
+
+    @abstractmethod
+    def devices(self) -> tuple[str, ...]:
+        """Devices that programs can run on: "cpu", "cuda:0", ..."""
+
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What it can hold and do."""
+
+    @abstractmethod
+    def threads(self) -> int:
+        """Threads that one operator uses now."""
+
+    @abstractmethod
+    def compile(
+        self,
+        graph: Graph,
+        device: str = "auto",
+        *,
+        training: Training | None = None,
+        options: CompileOptions | None = None,
+    ) -> Program:
+        """Lower a graph.
+
+        Args:
+            graph: what `predict` and `gradients` compute; may contain loss and metrics as further outputs.
+            device: "cpu", "cuda", "cuda:N" or "auto" (cuda:0 where there is one).
+            training: adds `train_step`.
+            options: see CompileOptions.
+
+        Raises:
+            Unsupported: an operator or dtype that the backend lacks.
+            DeviceUnavailable: no such device here.
+        """
+
+
+class Program(ABC):
+    """A graph compiled for one device, with its parameters, buffers and optimizer slots on that device.
+
+    A backend's subclass gives the `_compile_*` hooks, which get a Plan and return a function, and the state hooks.
+    The hooks trace at once: a rule that needs an unknown size raises NeedsStaticShape inside the hook, never later.
+    """
+
+    def __init__(
+        self, backend: Backend, graph: Graph, device: str, training: Training | None, options: CompileOptions
+    ) -> None:
+        self.backend = backend
+        self.graph = graph
+        self.device = device
+        self.training = training
+        self.options = options
+        self._compiled: dict[Any, Any] = {}
+        self._dynamic: dict[Any, bool] = {}
+
+    # -- what users call --------------------------------------------------------------------------------------------
+
+    @final
+    def predict(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> Arrays:
+        """Evaluate outputs.
+
+        Args:
+            inputs: arrays by input name; only those that the outputs need.
+            outputs: names of values; the graph's outputs when None.
+
+        Returns:
+            Arrays by name.
+
+        Raises:
+            DataError, ShapeError: an input is missing, unknown, or does not fit.
+        """
+        names = tuple(outputs) if outputs is not None else self.graph.outputs
+        key = ("predict", names)
+        run, feeds = self._lookup(key, self.graph, names, inputs, self._compile_predict)
+        result: Arrays = run(feeds)
+        return result
+
+    @final
+    def gradients(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        cotangents: Mapping[str, np.ndarray],
+        wrt: Sequence[str] | None = None,
+    ) -> Arrays:
+        """Vector-Jacobian product: derivatives of sum over outputs of <cotangent, output>.
+
+        Args:
+            inputs: arrays by input name.
+            cotangents: one array per output to differentiate, of its shape and dtype.
+            wrt: names of parameters and inputs; all trainable parameters and all floating-point inputs when None.
+
+        Returns:
+            One array per name in wrt, of its shape; zeros where an output does not depend on it.
+        """
+        names = tuple(cotangents)
+        specs = self.graph.specs
+        if wrt is None:
+            wrt = (*self.graph.trainable, *(n for n in self.graph.inputs if is_float(specs[n].dtype)))
+        key = ("gradients", names, tuple(wrt))
+        target = tuple(wrt)
+        run, feeds = self._lookup(key, self.graph, names, inputs, lambda plan: self._compile_gradients(plan, target))
+        result: Arrays = run(feeds, cotangents)
+        for name in target:
+            if name not in result:
+                spec = specs[name]
+                shape = np.shape(inputs[name]) if name in inputs else spec.shape
+                result[name] = np.zeros(shape, numpy_dtype(spec.dtype))  # type: ignore[arg-type]
+        return {n: result[n] for n in target}
+
+    @final
+    def train_step(self, inputs: Mapping[str, np.ndarray], *, lr: float, step: int) -> Mapping[str, SupportsFloat]:
+        """One optimizer step.
+
+        When the loss is not finite, parameters, buffers and slots stay as they were.
+
+        Args:
+            inputs: arrays by input name, targets included.
+            lr: learning rate of this step.
+            step: number of this step, from 1; names the random streams and enters Adam's bias correction.
+
+        Returns:
+            Loss and metrics of the batch before the update, by name: scalars of the framework, read with float();
+            reading waits for the device.
+        """
+        training = self.training
+        if training is None:
+            raise GraphError("this program was compiled without training: pass training= to compile")
+        key = ("step", *((n, a.shape, a.dtype) for n, a in inputs.items()))
+        entry = self._compiled.get(key)
+        if entry is None:
+            outputs = (*training.returns, *training.graph.updates.values())
+            feeds = check_inputs(training.graph, inputs, None)
+            dims = bind_dims({n: training.graph.specs[n] for n in feeds}, {n: a.shape for n, a in feeds.items()})
+            plan = specialize(training.graph, outputs, dims)
+            streams = {n: s for n, s in training.graph.streams.items() if n in plan.inputs}
+            shapes = {n: _concrete(s.spec.bind(dims)) for n, s in streams.items()}
+            needed = [n for n in training.graph.inputs if n in plan.inputs]
+            entry = self._compiled[key] = (self._compile_step(plan, training), needed, streams, shapes)
+        run, needed, streams, shapes = entry
+        feeds = {n: inputs[n] for n in needed}
+        for name, stream in streams.items():
+            feeds[name] = random.mask(self.options.seed, name, step, shapes[name], stream.rate)
+        result: Mapping[str, SupportsFloat] = run(feeds, training.optimizer.scalars(lr, step))
+        return result
+
+    @property
+    def parameters(self) -> Arrays:
+        """Copies of all parameters; assigning a dict writes (some of) them back."""
+        return self._read("parameters")
+
+    @parameters.setter
+    def parameters(self, values: Mapping[str, np.ndarray]) -> None:
+        self._assign("parameters", values, self.graph.parameters)
+
+    @property
+    def buffers(self) -> Arrays:
+        """Copies of all buffers; assigning a dict writes (some of) them back."""
+        return self._read("buffers")
+
+    @buffers.setter
+    def buffers(self, values: Mapping[str, np.ndarray]) -> None:
+        self._assign("buffers", values, self.graph.buffers)
+
+    @property
+    def slots(self) -> Arrays:
+        """Copies of the optimizer's slots, named "SLOT/PARAMETER"; assigning a dict writes (some of) them back."""
+        return self._read("slots")
+
+    @slots.setter
+    def slots(self, values: Mapping[str, np.ndarray]) -> None:
+        self._assign("slots", values, self.slot_values())
+
+    @property
+    @abstractmethod
+    def native(self) -> Any:
+        """The framework's own module (torch.nn.Module, tf.Module, gluon HybridBlock) sharing this program's state."""
+
+    # -- what a backend gives ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _compile_predict(self, plan: Plan) -> Predict:
+        """A function from input arrays to output arrays."""
+
+    @abstractmethod
+    def _compile_gradients(self, plan: Plan, wrt: Sequence[str]) -> Gradients:
+        """A function from inputs and cotangents to derivatives; names that the plan does not use may be missing."""
+
+    @abstractmethod
+    def _compile_step(self, plan: Plan, training: Training) -> Step:
+        """A function that does one step: `plan.outputs` are training.returns and then the new buffers."""
+
+    @abstractmethod
+    def _read(self, role: str) -> Arrays:
+        """Copies of "parameters", "buffers" or "slots"."""
+
+    @abstractmethod
+    def _write(self, role: str, values: Mapping[str, np.ndarray]) -> None:
+        """Overwrite some of them; names, shapes and dtypes are checked already."""
+
+    # -- shared -----------------------------------------------------------------------------------------------------
+
+    @final
+    def slot_values(self) -> Arrays:
+        """The slots at the start: zeros named "SLOT/PARAMETER"."""
+        if self.training is None:
+            return {}
+        graph = self.training.graph
+        return {
+            f"{slot}/{name}": np.zeros_like(graph.parameters[name])
+            for slot in self.training.optimizer.slots
+            for name in graph.trainable
+        }
+
+    def _assign(self, role: str, values: Mapping[str, np.ndarray], current: Mapping[str, np.ndarray]) -> None:
+        for name, value in values.items():
+            if name not in current:
+                raise GraphError(f"{role} has no {name!r}; there are {', '.join(list(current)[:12]) or 'none'}")
+            old, new = current[name], np.asarray(value)
+            if old.shape != new.shape or old.dtype != new.dtype:
+                raise GraphError(
+                    f"{role}[{name!r}] is {old.dtype}{list(old.shape)}, received {new.dtype}{list(new.shape)}"
+                )
+        self._write(role, {n: np.ascontiguousarray(v) for n, v in values.items()})
+
+    def _lookup(
+        self,
+        key: tuple[Any, ...],
+        graph: Graph,
+        outputs: Sequence[str],
+        inputs: Mapping[str, np.ndarray],
+        build: Callable[[Plan], Any],
+    ) -> tuple[Any, Arrays]:
+        """The compiled function for some outputs: one for all sizes where the rules allow it, else one for each."""
+        if self._dynamic.get(key) is None:
+            try:
+                plan = specialize(graph, outputs)
+                self._compiled[key] = (build(plan), self._needs(graph, plan))
+                self._dynamic[key] = True
+            except (NeedsStaticShape, ShapeError):
+                self._dynamic[key] = False
+        if self._dynamic[key]:
+            run, (needed, streams) = self._compiled[key]
+            feeds = check_inputs(graph, inputs, needed)
+            if not streams:
+                return run, feeds
+        feeds = check_inputs(graph, inputs, None)
+        dims = bind_dims({n: graph.specs[n] for n in feeds}, {n: a.shape for n, a in feeds.items()})
+        if not self._dynamic[key]:
+            shaped = (*key, *((n, a.shape) for n, a in feeds.items()))
+            if shaped not in self._compiled:
+                plan = specialize(graph, outputs, dims)
+                self._compiled[shaped] = (build(plan), self._needs(graph, plan))
+            run, (needed, streams) = self._compiled[shaped]
+            feeds = {n: feeds[n] for n in needed}
+        for name, stream in streams.items():
+            shape = _concrete(stream.spec.bind(dims))
+            feeds[name] = random.mask(self.options.seed, name, 0, shape, stream.rate)
+        return run, feeds
+
+    @staticmethod
+    def _needs(graph: Graph, plan: Plan) -> tuple[list[str], dict[str, Any]]:
+        return [n for n in graph.inputs if n in plan.inputs], {
+            n: s for n, s in graph.streams.items() if n in plan.inputs
+        }
+
+
+def is_float(dtype: str) -> bool:
+    """Whether an element type is a floating-point type."""
+    return "float" in dtype
+
+
+def _concrete(spec: TensorSpec) -> tuple[int, ...]:
+    if not spec.is_static:
+        raise NeedsStaticShape(f"the shape of a dropout mask is unknown: {spec}")
+    return tuple(d for d in spec.shape if isinstance(d, int))
+
+
+def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray], needed: Sequence[str] | None) -> Arrays:
+    """The arrays that a program feeds, each of the declared rank, sizes and dtype.
+
+    Args:
+        graph: whose inputs they are.
+        inputs: what the user gave.
+        needed: names that must be there; None for those given.
+
+    Raises:
+        DataError: a name is unknown or missing, or a dtype would have to be rounded or truncated.
+        ShapeError: a rank or size differs.
+    """
+    specs = graph.specs
+    for name in inputs:
+        if name not in graph.inputs:
+            raise DataError(f"the model has no input {name!r}; its inputs are {', '.join(graph.inputs)}")
+    wanted = list(inputs) if needed is None else needed
+    feeds: Arrays = {}
+    for name in wanted:
+        if name not in inputs:
+            raise DataError(f"input {name!r} {specs[name]} is missing; received {', '.join(inputs) or 'nothing'}")
+        array, want = np.asarray(inputs[name]), numpy_dtype(specs[name].dtype)
+        if array.dtype != want:
+            if not np.can_cast(array.dtype, want, "safe"):
+                raise DataError(
+                    f"input {name!r} is {array.dtype}, expected {want}: convert it with .astype({want.name!r})"
+                )
+            array = array.astype(want)
+        feeds[name] = array
+    bind_dims({n: specs[n] for n in feeds}, {n: a.shape for n, a in feeds.items()})
+    return feeds

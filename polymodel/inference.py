@@ -1,0 +1,124 @@
+"""Types and shapes of one node's outputs, by the rules of the ONNX standard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx import shape_inference
+
+from polymodel.errors import DtypeError, GraphError, ShapeError
+from polymodel.spec import TensorSpec, dtype_name, onnx_dtype
+
+OPSET = 23
+"""The opset that layers emit and that imported files are lifted to."""
+
+_MAX_DATA = 1024  # elements; shape inference looks at axes, sizes and counts, never at weights
+
+
+def schema(op_type: str, domain: str = "", opset: int = OPSET) -> onnx.defs.OpSchema:
+    """The operator's schema in force at an opset.
+
+    Raises:
+        GraphError: the standard has no such operator at that opset.
+    """
+    try:
+        return onnx.defs.get_schema(op_type, opset, domain)
+    except onnx.defs.SchemaError:
+        raise GraphError(f"operator {domain or 'ai.onnx'}::{op_type} does not exist at opset {opset}") from None
+
+
+def type_proto(spec: TensorSpec) -> onnx.TypeProto:
+    """The protobuf form of a spec."""
+    return onnx.helper.make_tensor_type_proto(onnx_dtype(spec.dtype).value, list(spec.shape))
+
+
+def spec_of_type(proto: onnx.TypeProto, name: str) -> TensorSpec:
+    """The spec of a protobuf type; DtypeError or ShapeError when it is no tensor of known rank."""
+    if not proto.HasField("tensor_type"):
+        raise DtypeError(f"value {name!r} is a {proto.WhichOneof('value')}, expected a tensor")
+    tensor = proto.tensor_type
+    if not tensor.HasField("shape"):
+        raise ShapeError(f"value {name!r} has no known rank")
+    dims = tuple(
+        d.dim_value if d.HasField("dim_value") else (d.dim_param or None) if d.HasField("dim_param") else None
+        for d in tensor.shape.dim
+    )
+    return TensorSpec(dims, dtype_name(ir.DataType(tensor.elem_type)))
+
+
+def infer(
+    node: onnx.NodeProto,
+    inputs: Sequence[TensorSpec | None],
+    constants: Mapping[str, np.ndarray],
+    opset: int = OPSET,
+) -> list[TensorSpec]:
+    """Specs of the outputs of a node.
+
+    Args:
+        node: one operator call of the standard.
+        inputs: spec of every input, None where an optional input is left out.
+        constants: values of inputs that are known, by name (shapes, axes, counts).
+        opset: version of the node's domain.
+
+    Raises:
+        ShapeError, DtypeError: the inputs do not fit together; the message shows all of them.
+    """
+    known = schema(node.op_type, node.domain, opset)
+    check_dtypes(known, node, inputs)
+    types = {name: type_proto(spec) for name, spec in zip(node.input, inputs, strict=True) if spec is not None}
+    data = {
+        name: onnx.numpy_helper.from_array(constants[name], name)
+        for name in node.input
+        if name in constants and constants[name].size <= _MAX_DATA
+    }
+    try:
+        found = shape_inference.infer_node_outputs(
+            known, node, types, data, opset_imports=[onnx.helper.make_opsetid(node.domain, opset)]
+        )
+    except shape_inference.InferenceError as error:
+        reason = str(error).split("]")[-1].strip() or str(error)
+        raise ShapeError(f"{describe(node, inputs)}: {reason}") from None
+    specs = []
+    for name in node.output:
+        if not name:
+            specs.append(TensorSpec((), "float32"))
+        elif name not in found:
+            raise ShapeError(f"{describe(node, inputs)}: the shape of output {name!r} cannot be inferred")
+        else:
+            specs.append(spec_of_type(found[name], name))
+    return specs
+
+
+def check_dtypes(known: onnx.defs.OpSchema, node: onnx.NodeProto, inputs: Sequence[TensorSpec | None]) -> None:
+    """Refuse inputs whose element types the operator does not take or does not take together."""
+    if len(inputs) > known.max_input or len(inputs) < known.min_input:
+        raise GraphError(f"{node.op_type} takes {known.min_input} to {known.max_input} inputs, received {len(inputs)}")
+    allowed = {c.type_param_str: c.allowed_type_strs for c in known.type_constraints}
+    bound: dict[str, str] = {}
+    for i, spec in enumerate(inputs):
+        formal = known.inputs[min(i, len(known.inputs) - 1)]
+        if spec is None:
+            continue
+        dtype = _TYPE_WORDS.get(spec.dtype, spec.dtype)
+        legal = allowed.get(formal.type_str, [formal.type_str])
+        if f"tensor({dtype})" not in legal and not any(not t.startswith("tensor(") for t in legal):
+            words = ", ".join(t.removeprefix("tensor(").removesuffix(")") for t in legal)
+            raise DtypeError(f"{describe(node, inputs)}: input {formal.name!r} is {spec.dtype}, expected one of {words}")
+        heterogeneous = formal.option == onnx.defs.OpSchema.FormalParameterOption.Variadic and not formal.is_homogeneous
+        if formal.type_str in allowed and not heterogeneous and bound.setdefault(formal.type_str, dtype) != dtype:
+            raise DtypeError(
+                f"{describe(node, inputs)}: input {formal.name!r} is {spec.dtype} where another input is "
+                f"{bound[formal.type_str]}: cast one of them"
+            )
+
+
+_TYPE_WORDS = {"float32": "float", "float64": "double"}
+
+
+def describe(node: onnx.NodeProto, inputs: Sequence[TensorSpec | None]) -> str:
+    """One line that shows a call: name, operator and what it was given."""
+    where = f"{node.name!r} " if node.name else ""
+    return f"{where}{node.op_type}({', '.join('-' if s is None else str(s) for s in inputs)})"

@@ -1,0 +1,75 @@
+"""What an update rule is: a formula written once as a graph, with the scalars it takes at each step.
+
+Hyperparameters are rounded to float32 when the optimizer is made. Then 1 - beta is exact in float32 as in float64
+(Sterbenz), the fused kernels of the frameworks that compute it in either agree, and the float64 oracle uses the very
+same numbers. See docs/decisions/0003-hyperparameters-are-float32.md.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from polymodel.builder import Builder
+from polymodel.errors import ConfigError
+from polymodel.tensor import Tensor
+
+
+class Optimizer(ABC):
+    """An update rule with its hyperparameters.
+
+    Attributes:
+        name: the word in configurations and checkpoints; backends look fused kernels up by it.
+        lr: learning rate when no schedule says otherwise.
+    """
+
+    name: ClassVar[str]
+    lr: float
+
+    @property
+    @abstractmethod
+    def slots(self) -> tuple[str, ...]:
+        """Names of the tensors kept for each parameter, all of its shape and dtype, zero at the start."""
+
+    @abstractmethod
+    def scalars(self, lr: float, step: int) -> dict[str, float]:
+        """The numbers that change from step to step, computed in float64.
+
+        Args:
+            lr: learning rate of this step.
+            step: number of this step, from 1.
+        """
+
+    @abstractmethod
+    def update(
+        self, b: Builder, p: Tensor, g: Tensor, slots: Mapping[str, Tensor], s: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The formula for one parameter.
+
+        Args:
+            b: builder of the update graph.
+            p: parameter before the step.
+            g: its gradient, clipped already.
+            slots: its slots before the step.
+            s: the scalars of the step, 0-dim tensors of the parameter's dtype.
+
+        Returns:
+            The parameter and the slots after the step.
+        """
+
+
+def hyper(name: str, value: float, low: float = 0.0, high: float = float("inf"), *, open_high: bool = False) -> float:
+    """A hyperparameter rounded to float32.
+
+    Raises:
+        ConfigError: it is no number in [low, high], or [low, high) with open_high.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
+        raise ConfigError(f"{name} is a number, received {value!r}")
+    inside = low <= value < high if open_high else low <= value <= high
+    if not inside or not np.isfinite(value):
+        raise ConfigError(f"{name} must be finite and in [{low}, {high}{')' if open_high else ']'}, received {value}")
+    return float(np.float32(value))

@@ -1,0 +1,180 @@
+"""Graph -> Plan: bind sizes, compute what is already known, drop what nobody reads.
+
+1. Named sizes are replaced by the numbers given; the others stay unknown.
+2. A Shape or Size of a value with known sizes, and every node whose inputs are all known, becomes a constant
+   (evaluated by the ONNX reference operators), so that backends see axes, sizes and counts as numbers.
+3. Types and shapes of all other values follow from the standard's inference, node by node, with the known sizes.
+4. Nodes that no wanted output needs are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from polymodel.errors import GraphError, ShapeError
+from polymodel.graph import Graph
+from polymodel.inference import infer, schema
+from polymodel.plan import Node, Plan
+from polymodel.spec import TensorSpec, spec_of
+
+_MAX_FOLD = 1 << 20  # elements of a result that is computed ahead
+_IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"}
+
+
+def specialize(graph: Graph, outputs: Sequence[str], dims: Mapping[str, int] | None = None) -> Plan:
+    """Make a graph ready for lowering.
+
+    Args:
+        graph: what to lower.
+        outputs: names of values to return; any value of the graph, not only its declared outputs.
+        dims: numbers for named sizes; missing ones stay unknown.
+
+    Raises:
+        GraphError: an output does not exist.
+        ShapeError, DtypeError: the graph does not fit together with these sizes.
+    """
+    body = graph.model.graph
+    specs = {str(v.name): spec_of(v).bind(dims or {}) for v in body.inputs}
+    feeds = dict(specs)
+    known = {str(v.name): v.const_value.numpy() for v in body.initializers.values() if v.const_value is not None}
+    nodes: list[Node] = []
+    for node in _needed(body, outputs):
+        call = _call(node, specs, known, graph.opset)
+        if isinstance(call, Node):
+            nodes.append(call)
+            specs.update((n, s) for n, s in zip(call.output_names, call.outputs, strict=True) if n)
+        else:
+            known.update(call)
+            specs.update((n, TensorSpec(a.shape, ir.DataType.from_numpy(a.dtype).numpy().name)) for n, a in call.items())
+    for name, array in known.items():
+        specs.setdefault(name, TensorSpec(array.shape, array.dtype.name))
+    for name in outputs:
+        if name not in specs:
+            raise GraphError(f"the graph has no value {name!r}; its outputs are {', '.join(graph.outputs)}")
+    return prune(Plan(tuple(nodes), feeds, tuple(outputs), known, specs))
+
+
+def prune(plan: Plan) -> Plan:
+    """Drop nodes, inputs and constants that no output needs."""
+    wanted, kept = set(plan.outputs), []
+    for node in reversed(plan.nodes):
+        if wanted.intersection(node.output_names):
+            kept.append(node)
+            wanted.update(n for n in node.input_names if n)
+    return Plan(
+        tuple(reversed(kept)),
+        {n: s for n, s in plan.inputs.items() if n in wanted},
+        plan.outputs,
+        {n: a for n, a in plan.constants.items() if n in wanted},
+        plan.specs,
+    )
+
+
+def _needed(body: ir.Graph, outputs: Iterable[str]) -> list[ir.Node]:
+    wanted, kept = set(outputs), []
+    for node in reversed(list(body)):
+        if wanted.intersection(str(v.name) for v in node.outputs):
+            kept.append(node)
+            wanted.update(str(v.name) for v in node.inputs if v is not None)
+    return kept[::-1]
+
+
+def _call(
+    node: ir.Node, specs: Mapping[str, TensorSpec], known: Mapping[str, np.ndarray], opset: int
+) -> Node | dict[str, np.ndarray]:
+    names = tuple("" if v is None else str(v.name) for v in node.inputs)
+    outs = tuple(v.name or "" for v in node.outputs)
+    inputs = tuple(_spec(n, specs, known) if n else None for n in names)
+    if node.op_type in ("Shape", "Size") and node.domain == "" and (s := inputs[0]) is not None and s.is_static:
+        return {outs[0]: _shape_or_size(node, s)}
+    proto = ir.to_proto(node)
+    proto.name = node.name or node.op_type
+    version = opset if node.domain == "" else node.graph.opset_imports[node.domain]  # type: ignore[union-attr]
+    found = infer(proto, list(inputs), known, version)
+    if _foldable(node, names, known, found):
+        return _evaluate(proto, known, found)
+    given = schema(node.op_type, node.domain, version)
+    return Node(
+        op_type=node.op_type,
+        domain=node.domain,
+        version=given.since_version,
+        name=proto.name,
+        attributes=_attributes(node, given),
+        input_names=names,
+        output_names=outs,
+        inputs=inputs,
+        outputs=tuple(found),
+        constants={i: known[n] for i, n in enumerate(names) if n in known},
+    )
+
+
+def _spec(name: str, specs: Mapping[str, TensorSpec], known: Mapping[str, np.ndarray]) -> TensorSpec:
+    if name in specs:
+        return specs[name]
+    if name in known:
+        return TensorSpec(known[name].shape, known[name].dtype.name)
+    raise GraphError(f"value {name!r} is used before it is made")
+
+
+def _shape_or_size(node: ir.Node, spec: TensorSpec) -> np.ndarray:
+    if node.op_type == "Size":
+        return np.array(spec.size, np.int64)
+    start = node.attributes["start"].as_int() if "start" in node.attributes else 0
+    end = node.attributes["end"].as_int() if "end" in node.attributes else None
+    rank = spec.rank
+    start = min(max(start + rank if start < 0 else start, 0), rank)
+    stop = rank if end is None else min(max(end + rank if end < 0 else end, 0), rank)
+    return np.array(spec.shape[start:max(start, stop)], np.int64)
+
+
+def _foldable(node: ir.Node, names: Sequence[str], known: Mapping[str, np.ndarray], found: Sequence[TensorSpec]) -> bool:
+    return (
+        node.domain == ""
+        and node.op_type not in _IMPURE
+        and all(n in known for n in names if n)
+        and all(s.is_static and s.size <= _MAX_FOLD for s in found)
+        and not any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values())
+    )
+
+
+def _evaluate(
+    proto: onnx.NodeProto, known: Mapping[str, np.ndarray], found: Sequence[TensorSpec]
+) -> dict[str, np.ndarray]:
+    from onnx.reference import ReferenceEvaluator
+
+    results = ReferenceEvaluator(proto).run(None, {n: known[n] for n in proto.input if n})
+    values = {}
+    for name, result, spec in zip((n for n in proto.output if n), results, found, strict=False):
+        array = np.asarray(result)
+        if array.shape != spec.shape:
+            raise ShapeError(f"{proto.name} {proto.op_type}: computed {array.shape}, inferred {spec}")
+        values[name] = array
+    return values
+
+
+def _attributes(node: ir.Node, given: onnx.defs.OpSchema) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, formal in given.attributes.items():
+        default = formal.default_value
+        values[name] = (
+            _plain(onnx.helper.get_attribute_value(default)) if default.type != onnx.AttributeProto.UNDEFINED else None
+        )
+    for name, attribute in node.attributes.items():
+        value = attribute.value
+        values[name] = value.numpy() if attribute.type == ir.AttributeType.TENSOR else _plain(value)
+    return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, str | int | float | ir.Graph):
+        return value
+    if isinstance(value, Sequence):
+        return tuple(_plain(v) for v in value)
+    return value

@@ -1,0 +1,135 @@
+"""What is known of a tensor before it exists: element type and sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias, final
+
+import numpy as np
+import onnx_ir as ir
+
+from polymodel.errors import DtypeError, ShapeError
+
+Dim: TypeAlias = int | str | None
+"""A size: a number, a name that stands for one unknown size wherever it appears, or None when nothing is known."""
+
+_NAMES = {ir.DataType.FLOAT: "float32", ir.DataType.DOUBLE: "float64"}
+_TYPES = {_NAMES.get(t, t.name.lower()): t for t in ir.DataType if t is not ir.DataType.UNDEFINED}
+
+
+def dtype_name(dtype: ir.DataType) -> str:
+    """The NumPy-style name of an ONNX element type: FLOAT is "float32"."""
+    return _NAMES.get(dtype, dtype.name.lower())
+
+
+def onnx_dtype(name: str) -> ir.DataType:
+    """The ONNX element type of a NumPy-style name.
+
+    Raises:
+        DtypeError: the name is none of ONNX's element types.
+    """
+    try:
+        return _TYPES[name]
+    except KeyError:
+        raise DtypeError(f"unknown dtype {name!r}; expected one of {', '.join(_TYPES)}") from None
+
+
+@lru_cache(maxsize=None)
+def numpy_dtype(name: str) -> np.dtype:  # type: ignore[type-arg]
+    """The NumPy dtype that holds elements of the named type (ml_dtypes for bfloat16 and smaller floats)."""
+    return np.dtype(onnx_dtype(name).numpy())
+
+
+@final
+@dataclass(frozen=True)
+class TensorSpec:
+    """Sizes and element type of a tensor.
+
+    Args:
+        shape: one entry per axis: a size, a name for an unknown size (equal names mean equal sizes), or None.
+        dtype: NumPy-style element type name.
+
+    Example:
+        >>> TensorSpec(("batch", 1, 8, 8), "float32")
+        TensorSpec(shape=('batch', 1, 8, 8), dtype='float32')
+    """
+
+    shape: tuple[Dim, ...]
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        onnx_dtype(self.dtype)
+        for dim in self.shape:
+            if isinstance(dim, bool) or not (dim is None or isinstance(dim, int | str)):
+                raise ShapeError(f"a size is an int, a name or None; received {dim!r} in {self.shape}")
+            if isinstance(dim, int) and dim < 0:
+                raise ShapeError(f"a size is not negative; received {dim} in {self.shape}: name an unknown size instead")
+
+    @property
+    def rank(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether every size is a number."""
+        return all(isinstance(d, int) for d in self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements; ShapeError when a size is unknown."""
+        if not self.is_static:
+            raise ShapeError(f"the number of elements of {self} is unknown")
+        return int(np.prod([d for d in self.shape if isinstance(d, int)], dtype=np.int64))
+
+    def bind(self, dims: Mapping[str, int]) -> TensorSpec:
+        """The same spec with named sizes replaced by numbers."""
+        return TensorSpec(tuple(dims.get(d, d) if isinstance(d, str) else d for d in self.shape), self.dtype)
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
+
+
+def bind_dims(specs: Mapping[str, TensorSpec], shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """Match concrete shapes with specs.
+
+    Returns:
+        The size of every named dimension.
+
+    Raises:
+        ShapeError: a rank or a size differs, or one name would stand for two sizes.
+    """
+    dims: dict[str, int] = {}
+    for name, spec in specs.items():
+        shape = tuple(shapes[name])
+        if len(shape) != spec.rank:
+            raise ShapeError(f"input {name!r}: expected {spec.rank} axes {spec}, received shape {shape}")
+        for axis, (want, got) in enumerate(zip(spec.shape, shape, strict=True)):
+            known = dims.setdefault(want, got) if isinstance(want, str) else want
+            if known is not None and known != got:
+                why = f" ({want!r} is {known} elsewhere)" if isinstance(want, str) else ""
+                raise ShapeError(f"input {name!r}: expected {spec}, received shape {shape}: axis {axis} is {got}{why}")
+    return dims
+
+
+def spec_of(value: ir.Value) -> TensorSpec:
+    """The spec of a graph value.
+
+    Raises:
+        ShapeError: the rank is unknown.
+        DtypeError: the value is not a tensor or its element type is unknown.
+    """
+    if value.dtype is None:
+        raise DtypeError(f"value {value.name!r} has no tensor element type ({value.type})")
+    if value.shape is None:
+        raise ShapeError(f"value {value.name!r} has no known rank")
+    dims = tuple(d if isinstance(d, int) else d.value for d in value.shape)
+    return TensorSpec(dims, dtype_name(value.dtype))
+
+
+def ir_shape(spec: TensorSpec) -> ir.Shape:
+    """The onnx-ir shape of a spec."""
+    return ir.Shape(spec.shape)
