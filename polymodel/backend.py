@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, SupportsFloat, TypeAlias, final
 
 import numpy as np
 
 from polymodel import random
-from polymodel.errors import DataError, GraphError, NeedsStaticShape, ShapeError
+from polymodel.errors import GraphError, NeedsStaticShape, ShapeError
+from polymodel.feeds import check_inputs, is_float
 from polymodel.graph import Graph
-from polymodel.optim.base import Optimizer
-from polymodel.optim.clip import Clip
+from polymodel.options import Capabilities, CompileOptions, Training
 from polymodel.passes.specialize import specialize
 from polymodel.plan import Plan
 from polymodel.rules import RuleTable
@@ -29,69 +28,19 @@ Predict: TypeAlias = Callable[[Mapping[str, np.ndarray]], Arrays]
 Gradients: TypeAlias = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], Arrays]
 Step: TypeAlias = Callable[[Mapping[str, np.ndarray], Mapping[str, float]], Mapping[str, SupportsFloat]]
 
-
-@final
-@dataclass(frozen=True)
-class CompileOptions:
-    """How to compile, independent of the model.
-
-    Attributes:
-        compile: "auto" (the backend's written-down rule picks), "native" (the framework's plain graph mode),
-            "inductor" (torch), "xla" (TensorFlow).
-        threads: threads for one operator; None leaves the number of cores.
-        deterministic: only kernels that give the same bits in every run.
-        randomness: "reproducible" draws dropout masks from the generator in random.py, "native" in the framework.
-        seed: seed of the random streams.
-    """
-
-    compile: str = "auto"
-    threads: int | None = None
-    deterministic: bool = False
-    randomness: str = "reproducible"
-    seed: int = 0
-
-
-@final
-@dataclass(frozen=True)
-class Training:
-    """What turns a model into a training step.
-
-    Attributes:
-        graph: graph in training mode with loss and metrics; same parameters and buffers as the inference graph.
-        loss: name of its scalar loss output.
-        metrics: names of further scalar outputs that a step returns.
-        optimizer: update rule.
-        clip: gradient clipping.
-    """
-
-    graph: Graph
-    loss: str
-    optimizer: Optimizer
-    metrics: tuple[str, ...] = ()
-    clip: Clip | None = None
-
-    @property
-    def returns(self) -> tuple[str, ...]:
-        """Names of what a step returns."""
-        return (self.loss, *self.metrics)
-
-
-@final
-@dataclass(frozen=True)
-class Capabilities:
-    """What a backend can hold and do; the rest is refused by name.
-
-    Attributes:
-        dtypes: element types of the framework that its programs take.
-        compile: values of CompileOptions.compile that it knows, besides "auto".
-        cuda: whether it has CUDA code for the devices named in `cuda_note`.
-        notes: true limits of the framework, for people.
-    """
-
-    dtypes: frozenset[str]
-    compile: frozenset[str] = frozenset({"native"})
-    cuda: bool = True
-    notes: tuple[str, ...] = field(default=())
+__all__ = [
+    "Arrays",
+    "Backend",
+    "Capabilities",
+    "CompileOptions",
+    "Gradients",
+    "Predict",
+    "Program",
+    "Step",
+    "Training",
+    "check_inputs",
+    "is_float",
+]
 
 
 class Backend(ABC):
@@ -373,45 +322,7 @@ class Program(ABC):
         }
 
 
-def is_float(dtype: str) -> bool:
-    """Whether an element type is a floating-point type."""
-    return "float" in dtype
-
-
 def _concrete(spec: TensorSpec) -> tuple[int, ...]:
     if not spec.is_static:
         raise NeedsStaticShape(f"the shape of a dropout mask is unknown: {spec}")
     return tuple(d for d in spec.shape if isinstance(d, int))
-
-
-def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray], needed: Sequence[str] | None) -> Arrays:
-    """The arrays that a program feeds, each of the declared rank, sizes and dtype.
-
-    Args:
-        graph: whose inputs they are.
-        inputs: what the user gave.
-        needed: names that must be there; None for those given.
-
-    Raises:
-        DataError: a name is unknown or missing, or a dtype would have to be rounded or truncated.
-        ShapeError: a rank or size differs.
-    """
-    specs = graph.specs
-    for name in inputs:
-        if name not in graph.inputs:
-            raise DataError(f"the model has no input {name!r}; its inputs are {', '.join(graph.inputs)}")
-    wanted = list(inputs) if needed is None else needed
-    feeds: Arrays = {}
-    for name in wanted:
-        if name not in inputs:
-            raise DataError(f"input {name!r} {specs[name]} is missing; received {', '.join(inputs) or 'nothing'}")
-        array, want = np.asarray(inputs[name]), numpy_dtype(specs[name].dtype)
-        if array.dtype != want:
-            if not np.can_cast(array.dtype, want, "safe"):
-                raise DataError(
-                    f"input {name!r} is {array.dtype}, expected {want}: convert it with .astype({want.name!r})"
-                )
-            array = array.astype(want)
-        feeds[name] = array
-    bind_dims({n: specs[n] for n in feeds}, {n: a.shape for n, a in feeds.items()})
-    return feeds

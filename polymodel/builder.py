@@ -14,7 +14,7 @@ from polymodel.errors import DtypeError, GraphError
 from polymodel.graph import Graph, RandomStream
 from polymodel.inference import OPSET, infer, schema
 from polymodel.spec import TensorSpec, ir_shape, numpy_dtype, onnx_dtype, spec_of
-from polymodel.tensor import Tensor
+from polymodel.tensor import Operand, Tensor
 
 IR_VERSION = 10
 
@@ -99,6 +99,15 @@ class Builder:
         finally:
             self._scope.pop()
 
+    @contextmanager
+    def at(self, path: str) -> Iterator[None]:
+        """Give nodes and values the names of another module's path, whoever calls it."""
+        outer, self._scope = self._scope, [path]
+        try:
+            yield
+        finally:
+            self._scope = outer
+
     @property
     def path(self) -> str:
         """Path of the module being called, "" at the top."""
@@ -165,9 +174,8 @@ class Builder:
         key = (data.dtype.name, data.shape, data.tobytes())
         if key not in self._constants:
             stem = "_".join(["const", *(str(v) for v in data.ravel()[:4])])
-            value = ir.Value(
-                name=self._fresh(stem), shape=ir.Shape(data.shape), type=ir.TensorType(ir.DataType.from_numpy(data.dtype))
-            )
+            element = ir.TensorType(ir.DataType.from_numpy(data.dtype))
+            value = ir.Value(name=self._fresh(stem), shape=ir.Shape(data.shape), type=element)
             value.const_value = ir.tensor(data, name=value.name)
             self.graph.register_initializer(value)
             self._constants[key] = Tensor(value)
@@ -198,12 +206,12 @@ class Builder:
         known = schema(op_type, domain)
         while inputs and inputs[-1] is None:
             inputs = inputs[:-1]
-        like = next((t.dtype for t in inputs if isinstance(t, Tensor)), None)
+        like = next((t.dtype for t in inputs if isinstance(t, Operand)), None)
         values = [self._promote(i, like) for i in inputs]
         flags = [True] * outputs if isinstance(outputs, int) else list(outputs)
         name = self.unique(op_type)
-        results = [ir.Value(name=self._fresh(f"{name}.{known.outputs[min(i, len(known.outputs) - 1)].name}") if f else "")
-                   for i, f in enumerate(flags)]
+        words = [known.outputs[min(i, len(known.outputs) - 1)].name for i in range(len(flags))]
+        results = [ir.Value(name=self._fresh(f"{name}.{w}") if f else "") for w, f in zip(words, flags, strict=True)]
         if len(results) == 1:
             results[0].name = self._fresh(f"{name}.out")
         node = ir.node(
@@ -266,8 +274,8 @@ class Builder:
     def _promote(self, item: Any, like: str | None) -> ir.Value | None:
         if item is None:
             return None
-        if isinstance(item, Tensor):
-            return item.value
+        if isinstance(item, Operand):
+            return item.tensor().value
         if isinstance(item, bool | int | float):
             if like is None:
                 raise DtypeError(f"the dtype of the bare number {item!r} is unknown: give an array with a dtype")

@@ -106,7 +106,8 @@ def check_dtypes(known: onnx.defs.OpSchema, node: onnx.NodeProto, inputs: Sequen
         legal = allowed.get(formal.type_str, [formal.type_str])
         if f"tensor({dtype})" not in legal and not any(not t.startswith("tensor(") for t in legal):
             words = ", ".join(t.removeprefix("tensor(").removesuffix(")") for t in legal)
-            raise DtypeError(f"{describe(node, inputs)}: input {formal.name!r} is {spec.dtype}, expected one of {words}")
+            what = f"input {formal.name!r} is {spec.dtype}, expected one of {words}"
+            raise DtypeError(f"{describe(node, inputs)}: {what}")
         heterogeneous = formal.option == onnx.defs.OpSchema.FormalParameterOption.Variadic and not formal.is_homogeneous
         if formal.type_str in allowed and not heterogeneous and bound.setdefault(formal.type_str, dtype) != dtype:
             raise DtypeError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from polymodel.backend import Backend, CompileOptions, Program, Training
@@ -29,7 +29,7 @@ def backends() -> tuple[str, ...]:
     return (*(n for n in _FIRST if n in names), *sorted(n for n in names if n not in _FIRST))
 
 
-@lru_cache(maxsize=None)
+@cache
 def get_backend(name: str) -> Backend:
     """Load a backend; this imports its framework.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import TypeAlias, final
 
 import numpy as np
@@ -36,8 +36,8 @@ def onnx_dtype(name: str) -> ir.DataType:
         raise DtypeError(f"unknown dtype {name!r}; expected one of {', '.join(_TYPES)}") from None
 
 
-@lru_cache(maxsize=None)
-def numpy_dtype(name: str) -> np.dtype:  # type: ignore[type-arg]
+@cache
+def numpy_dtype(name: str) -> np.dtype:
     """The NumPy dtype that holds elements of the named type (ml_dtypes for bfloat16 and smaller floats)."""
     return np.dtype(onnx_dtype(name).numpy())
 
@@ -66,7 +66,7 @@ class TensorSpec:
             if isinstance(dim, bool) or not (dim is None or isinstance(dim, int | str)):
                 raise ShapeError(f"a size is an int, a name or None; received {dim!r} in {self.shape}")
             if isinstance(dim, int) and dim < 0:
-                raise ShapeError(f"a size is not negative; received {dim} in {self.shape}: name an unknown size instead")
+                raise ShapeError(f"a size is at least 0; received {dim} in {self.shape}: name an unknown size instead")
 
     @property
     def rank(self) -> int:

@@ -23,7 +23,8 @@ from polymodel.plan import Node, Plan
 from polymodel.spec import TensorSpec, spec_of
 
 _MAX_FOLD = 1 << 20  # elements of a result that is computed ahead
-_IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"}
+_IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+_IMPURE.add("Dropout")
 
 
 def specialize(graph: Graph, outputs: Sequence[str], dims: Mapping[str, int] | None = None) -> Plan:
@@ -50,7 +51,7 @@ def specialize(graph: Graph, outputs: Sequence[str], dims: Mapping[str, int] | N
             specs.update((n, s) for n, s in zip(call.output_names, call.outputs, strict=True) if n)
         else:
             known.update(call)
-            specs.update((n, TensorSpec(a.shape, ir.DataType.from_numpy(a.dtype).numpy().name)) for n, a in call.items())
+            specs.update((n, TensorSpec(a.shape, a.dtype.name)) for n, a in call.items())
     for name, array in known.items():
         specs.setdefault(name, TensorSpec(array.shape, array.dtype.name))
     for name in outputs:
@@ -132,7 +133,9 @@ def _shape_or_size(node: ir.Node, spec: TensorSpec) -> np.ndarray:
     return np.array(spec.shape[start:max(start, stop)], np.int64)
 
 
-def _foldable(node: ir.Node, names: Sequence[str], known: Mapping[str, np.ndarray], found: Sequence[TensorSpec]) -> bool:
+def _foldable(
+    node: ir.Node, names: Sequence[str], known: Mapping[str, np.ndarray], found: Sequence[TensorSpec]
+) -> bool:
     return (
         node.domain == ""
         and node.op_type not in _IMPURE

@@ -1,0 +1,74 @@
+"""What one may ask of a backend, and what it says it can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+from polymodel.graph import Graph
+from polymodel.optim.base import Optimizer
+from polymodel.optim.clip import Clip
+
+
+@final
+@dataclass(frozen=True)
+class CompileOptions:
+    """How to compile, independent of the model.
+
+    Attributes:
+        compile: "auto" (the backend's written-down rule picks), "native" (the framework's plain graph mode),
+            "inductor" (torch), "xla" (TensorFlow).
+        threads: threads for one operator; None leaves the number of cores.
+        deterministic: only kernels that give the same bits in every run.
+        randomness: "reproducible" draws dropout masks from the generator in random.py, "native" in the framework.
+        seed: seed of the random streams.
+    """
+
+    compile: str = "auto"
+    threads: int | None = None
+    deterministic: bool = False
+    randomness: str = "reproducible"
+    seed: int = 0
+
+
+@final
+@dataclass(frozen=True)
+class Training:
+    """What turns a model into a training step.
+
+    Attributes:
+        graph: graph in training mode with loss and metrics; same parameters and buffers as the inference graph.
+        loss: name of its scalar loss output.
+        metrics: names of further scalar outputs that a step returns.
+        optimizer: update rule.
+        clip: gradient clipping.
+    """
+
+    graph: Graph
+    loss: str
+    optimizer: Optimizer
+    metrics: tuple[str, ...] = ()
+    clip: Clip | None = None
+
+    @property
+    def returns(self) -> tuple[str, ...]:
+        """Names of what a step returns."""
+        return (self.loss, *self.metrics)
+
+
+@final
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can hold and do; the rest is refused by name.
+
+    Attributes:
+        dtypes: element types of the framework that its programs take.
+        compile: values of CompileOptions.compile that it knows, besides "auto".
+        cuda: whether it has CUDA code for the devices named in `cuda_note`.
+        notes: true limits of the framework, for people.
+    """
+
+    dtypes: frozenset[str]
+    compile: frozenset[str] = frozenset({"native"})
+    cuda: bool = True
+    notes: tuple[str, ...] = field(default=())
