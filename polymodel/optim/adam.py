@@ -14,7 +14,7 @@ from polymodel.tensor import Tensor
 
 def _scalars(lr: float, step: int, beta1: float, beta2: float, eps: float) -> dict[str, float]:
     root = math.sqrt(1.0 - beta2**step)
-    return {"lr": lr, "step_size": lr * root / (1.0 - beta1**step), "eps_hat": eps * root}
+    return {"lr": lr, "step": float(step), "step_size": lr * root / (1.0 - beta1**step), "eps_hat": eps * root}
 
 
 def _moments(g: Tensor, slots: Mapping[str, Tensor], beta1: float, beta2: float) -> dict[str, Tensor]:
