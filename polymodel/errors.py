@@ -27,7 +27,13 @@ class PolymodelError(Exception):
 
 
 class GraphError(PolymodelError):
-    """A graph that means nothing."""
+    """A graph that means nothing.
+
+    Attributes:
+        module: path and class of the module in whose call it was raised; the message begins with it.
+    """
+
+    module: str | None = None
 
 
 class ShapeError(GraphError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, final
 
 import onnx_ir as ir
@@ -9,25 +10,21 @@ import onnx_ir as ir
 from polymodel.spec import Dim, TensorSpec, spec_of
 
 
-@final
-class Tensor:
-    """A value of the graph being built. Arithmetic and indexing on it call ONNX operators.
+class Operand(ABC):
+    """What an operator takes: a Tensor, or a parameter or buffer of a module. Arithmetic on it calls ONNX operators."""
 
-    Attributes:
-        value: the onnx-ir value.
-    """
-
-    __slots__ = ("value",)
+    __slots__ = ()
     __array_ufunc__ = None  # NumPy leaves `array + tensor` to us
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, value: ir.Value) -> None:
-        self.value = value
+    @abstractmethod
+    def tensor(self) -> Tensor:
+        """The value in the graph being built."""
 
     @property
+    @abstractmethod
     def spec(self) -> TensorSpec:
         """Sizes and element type."""
-        return spec_of(self.value)
 
     @property
     def shape(self) -> tuple[Dim, ...]:
@@ -43,9 +40,6 @@ class Tensor:
     def rank(self) -> int:
         """Number of axes."""
         return self.spec.rank
-
-    def __repr__(self) -> str:
-        return f"Tensor({self.value.name!r}, {self.spec})"
 
     def __add__(self, other: Any) -> Tensor:
         return _op("Add", self, other)
@@ -102,6 +96,32 @@ class Tensor:
         from polymodel.nn.indexing import getitem
 
         return getitem(self, index)
+
+
+@final
+class Tensor(Operand):
+    """A value of the graph being built.
+
+    Attributes:
+        value: the onnx-ir value.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: ir.Value) -> None:
+        self.value = value
+
+    def tensor(self) -> Tensor:
+        """Itself."""
+        return self
+
+    @property
+    def spec(self) -> TensorSpec:
+        """Sizes and element type."""
+        return spec_of(self.value)
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.value.name!r}, {self.spec})"
 
 
 def _op(op_type: str, *inputs: Any) -> Tensor:
