@@ -1,0 +1,132 @@
+"""From the words of a configuration to an optimizer, a schedule or clipping, and back."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, TypeVar
+
+from polymodel.errors import ConfigError
+from polymodel.optim.adam import Adam, AdamW
+from polymodel.optim.base import Optimizer
+from polymodel.optim.clip import Clip, ClipNorm, ClipValue
+from polymodel.optim.schedules import Constant, Cosine, Schedule, Step, Warmup
+from polymodel.optim.sgd import SGD
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {c.name: c for c in (SGD, Adam, AdamW)}
+SCHEDULES: dict[str, type[Schedule]] = {c.name: c for c in (Constant, Step, Cosine, Warmup)}
+
+T = TypeVar("T")
+
+
+def get_optimizer(spec: str | Mapping[str, Any] | Optimizer) -> Optimizer:
+    """The optimizer that a word, a mapping with "name" or an optimizer stands for.
+
+    Raises:
+        ConfigError: an unknown name, an unknown hyperparameter or an impossible value, by its dotted name.
+
+    Example:
+        >>> get_optimizer({"name": "sgd", "lr": 0.5, "momentum": 0.5})
+        SGD(lr=0.5, momentum=0.5, weight_decay=0.0, nesterov=False)
+    """
+    return spec if isinstance(spec, Optimizer) else _make(spec, OPTIMIZERS, "optimizer")
+
+
+def get_schedule(spec: str | Mapping[str, Any] | Schedule | None, where: str = "schedule") -> Schedule:
+    """The schedule that a word, a mapping with "name" or a schedule stands for; None is Constant.
+
+    Raises:
+        ConfigError: as get_optimizer.
+
+    Example:
+        >>> get_schedule({"name": "warmup", "length": 2, "then": {"name": "cosine", "length": 8}}).factor(2)
+        1.0
+    """
+    if spec is None:
+        return Constant()
+    if isinstance(spec, Schedule):
+        return spec
+    if isinstance(spec, Mapping) and "then" in spec:
+        spec = {**spec, "then": get_schedule(spec["then"], f"{where}.then")}
+    return _make(spec, SCHEDULES, where)
+
+
+def get_clip(spec: Mapping[str, Any] | Clip | None) -> Clip | None:
+    """Clipping from {"norm": x} or {"value": x}; None is none.
+
+    Raises:
+        ConfigError: another key, both of them, or an impossible value.
+
+    Example:
+        >>> get_clip({"norm": 1.0})
+        ClipNorm(max_norm=1.0)
+    """
+    if spec is None or isinstance(spec, ClipNorm | ClipValue):
+        return spec
+    if not isinstance(spec, Mapping) or len(spec) != 1:
+        raise ConfigError(f"clip is {{'norm': x}} or {{'value': x}}, received {spec!r}")
+    key, value = next(iter(spec.items()))
+    if key not in ("norm", "value"):
+        raise ConfigError(unknown(f"clip.{key}", key, ("norm", "value")))
+    return ClipNorm(value) if key == "norm" else ClipValue(value)
+
+
+def describe(item: Any) -> Any:
+    """The mapping that `get_*` would make an equal object from; what checkpoints and printed configurations hold.
+
+    Example:
+        >>> describe(SGD(0.5))["name"]
+        'sgd'
+    """
+    if is_dataclass(item) and not isinstance(item, type):
+        name = {"name": item.name} if hasattr(item, "name") else {}
+        return {**name, **{f.name: describe(getattr(item, f.name)) for f in fields(item)}}
+    return list(item) if isinstance(item, tuple) else item
+
+
+def unknown(path: str, key: str, known: Iterable[str]) -> str:
+    """The message for a key that does not exist: its dotted name, the nearest valid one, and all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    hint = f" did you mean {close[0]!r}?" if close else ""
+    return f"{path}: unknown key;{hint} valid keys: {', '.join(names)}"
+
+
+def _make(spec: Any, table: Mapping[str, type[T]], where: str) -> T:
+    options = {"name": spec} if isinstance(spec, str) else dict(spec) if isinstance(spec, Mapping) else None
+    if options is None or not isinstance(options.get("name"), str):
+        raise ConfigError(f"{where}: expected a name or a mapping with a key 'name', received {spec!r}")
+    name = options.pop("name")
+    if name not in table:
+        close = difflib.get_close_matches(name, table, n=1)
+        hint = f" did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"{where}.name: unknown name {name!r};{hint} known: {', '.join(sorted(table))}")
+    known = {f.name: f for f in fields(table[name])}  # type: ignore[arg-type]
+    for key, value in options.items():
+        if key not in known:
+            raise ConfigError(unknown(f"{where}.{key}", key, known))
+        _check_kind(f"{where}.{key}", value, known[key].default)
+    missing = [k for k, f in known.items() if k not in options and f.default is f.default_factory is MISSING]
+    if missing:
+        raise ConfigError(f"{where}.{missing[0]}: missing; {name!r} needs it")
+    try:
+        return table[name](**options)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _check_kind(path: str, value: Any, default: Any) -> None:
+    """Refuse what has another kind than the default: the dataclasses themselves check ranges only."""
+    if isinstance(default, bool):
+        ok, want = isinstance(value, bool), "true or false"
+    elif isinstance(default, float):
+        ok, want = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+    elif isinstance(default, str):
+        ok, want = isinstance(value, str), "a word"
+    elif isinstance(default, tuple):
+        ok, want = isinstance(value, list | tuple) and len(value) == len(default), f"a list of {len(default)} numbers"
+    else:
+        return
+    if not ok:
+        raise ConfigError(f"{path}: expected {want}, received {value!r}")
