@@ -28,7 +28,31 @@ _PUBLIC = {
 }
 _MODULES = ("nn", "optim", "losses", "metrics", "models", "errors", "random", "callbacks")
 
-__all__ = ["__version__", *_MODULES, *_PUBLIC]  # noqa: PLE0604
+__all__ = [
+    "Backend",
+    "CompileOptions",
+    "Graph",
+    "Model",
+    "Program",
+    "TensorSpec",
+    "Trainer",
+    "Training",
+    "__version__",
+    "backends",
+    "callbacks",
+    "compile",
+    "errors",
+    "export",
+    "get_backend",
+    "load_onnx",
+    "losses",
+    "metrics",
+    "models",
+    "nn",
+    "optim",
+    "random",
+    "verify",
+]
 
 if TYPE_CHECKING:
     from polymodel import callbacks, errors, losses, metrics, models, nn, optim, random
