@@ -278,7 +278,7 @@ class Program(ABC):
                 raise GraphError(
                     f"{role}[{name!r}] is {old.dtype}{list(old.shape)}, received {new.dtype}{list(new.shape)}"
                 )
-        self._write(role, {n: np.ascontiguousarray(v) for n, v in values.items()})
+        self._write(role, {n: np.asarray(v, order="C") for n, v in values.items()})
 
     def _lookup(
         self,
