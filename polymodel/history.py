@@ -1,0 +1,58 @@
+"""What a run has recorded: one row for each epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, final
+
+Row: TypeAlias = dict[str, float]
+
+
+@final
+class History(Sequence[Row]):
+    """Rows of an epoch each; a name gives a column.
+
+    Every row has epoch (from 1), step (steps done by its end), lr (of its last step), seconds, the mean loss and
+    metrics of its batches, and, in epochs with validation, the same with "val_" in front.
+
+    Example:
+        >>> history = History([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "val_loss": 0.5}])
+        >>> history["loss"], history["val_loss"]
+        ([0.5, 0.25], [0.5])
+        >>> history[-1]["epoch"]
+        2
+    """
+
+    def __init__(self, rows: Sequence[Mapping[str, float]] = ()) -> None:
+        self._rows: list[Row] = [dict(row) for row in rows]
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Add the row of an epoch."""
+        self._rows.append(dict(row))
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            names = sorted({name for row in self._rows for name in row})
+            if key not in names:
+                raise KeyError(f"the history has no column {key!r}; there are {', '.join(names) or 'none'}")
+            return [row[key] for row in self._rows if key in row]
+        return self._rows[key]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows)
+
+    def __repr__(self) -> str:
+        return f"History({len(self._rows)} epochs, last {self._rows[-1] if self._rows else None})"
+
+    def to_json(self) -> list[dict[str, float | str]]:
+        """Rows that strict JSON can hold: what is not finite becomes a word."""
+        return [{k: v if math.isfinite(v) else str(v) for k, v in row.items()} for row in self._rows]
+
+    @classmethod
+    def from_json(cls, rows: Sequence[Mapping[str, float | str]]) -> History:
+        """The reverse of to_json, bit for bit."""
+        return cls([{k: float(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows])
