@@ -1,0 +1,35 @@
+"""Rules of the PyTorch backend: importing this package fills the table."""
+
+from polymodel_torch.rules import (
+    attention,
+    convolution,
+    elementwise,
+    indexing,
+    linear,
+    logic,
+    loss,
+    movement,
+    normalization,
+    pooling,
+    random,
+    recurrent,
+    reduction,
+)
+from polymodel_torch.rules.table import TABLE
+
+__all__ = [
+    "TABLE",
+    "attention",
+    "convolution",
+    "elementwise",
+    "indexing",
+    "linear",
+    "logic",
+    "loss",
+    "movement",
+    "normalization",
+    "pooling",
+    "random",
+    "recurrent",
+    "reduction",
+]

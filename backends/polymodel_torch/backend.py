@@ -1,0 +1,71 @@
+"""PyTorch as a backend."""
+
+from __future__ import annotations
+
+from typing import final
+
+from polymodel.backend import Backend, Capabilities, CompileOptions, Program, Training
+from polymodel.errors import ConfigError, DeviceUnavailable
+from polymodel.graph import Graph
+from polymodel_torch.compat import torch, use_threads
+from polymodel_torch.dtypes import NAMES
+from polymodel_torch.program import TorchProgram
+from polymodel_torch.rules import TABLE
+
+
+@final
+class TorchBackend(Backend):
+    """PyTorch, eager on generated code or compiled by inductor, on the CPU and on CUDA."""
+
+    name = "torch"
+    table = TABLE
+
+    def versions(self) -> dict[str, str]:
+        found = {"torch": torch.__version__}
+        if torch.version.cuda:
+            found["cuda"] = torch.version.cuda
+        return found
+
+    def devices(self) -> tuple[str, ...]:
+        return ("cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())))
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            dtypes=NAMES,
+            compile=frozenset({"native", "inductor"}),
+            cuda=True,
+            notes=(
+                "float16 and bfloat16 are computed on the CPU by slow kernels",
+                "uint16, uint32 and uint64 can be stored and moved; few operators compute with them",
+                "inductor needs a C++ compiler on the CPU",
+            ),
+        )
+
+    def threads(self) -> int:
+        return int(torch.get_num_threads())
+
+    def compile(
+        self,
+        graph: Graph,
+        device: str = "auto",
+        *,
+        training: Training | None = None,
+        options: CompileOptions | None = None,
+    ) -> Program:
+        options = options or CompileOptions()
+        known = {"auto", *self.capabilities().compile}
+        if options.compile not in known:
+            raise ConfigError(f"compile={options.compile!r}: backend 'torch' knows {', '.join(sorted(known))}")
+        where = self._device(device)
+        use_threads(options.threads)
+        return TorchProgram(self, graph, where, training, options)
+
+    def _device(self, asked: str) -> str:
+        there = self.devices()
+        if asked == "auto":
+            return "cuda:0" if "cuda:0" in there else "cpu"
+        name = "cuda:0" if asked == "cuda" else asked
+        if name not in there:
+            why = "" if torch.version.cuda else " (this build of PyTorch has no CUDA)"
+            raise DeviceUnavailable(f"no device {asked!r}{why}; this machine has {', '.join(there)}")
+        return name

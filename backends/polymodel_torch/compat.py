@@ -1,0 +1,48 @@
+"""The import of PyTorch and every process-wide setting that this backend makes.
+
+1. TF32 is off: a float32 product has float32 accuracy on CUDA too.
+2. cuBLAS gets its deterministic workspace, which it reads once, at its first call.
+3. The thread count is set, because another library may have set it before: loading MXNet leaves PyTorch at one thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import torch
+
+torch.backends.cuda.matmul.allow_tf32 = False
+torch.backends.cudnn.allow_tf32 = False
+
+
+def default_threads() -> int:
+    """OMP_NUM_THREADS when it is a number, else the cores that this process may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) > 0 else len(os.sched_getaffinity(0))
+
+
+def use_threads(count: int | None) -> None:
+    """Set the threads of one operator; None means `default_threads`."""
+    want = count or default_threads()
+    if torch.get_num_threads() != want:
+        torch.set_num_threads(want)
+
+
+@contextmanager
+def deterministic(on: bool) -> Iterator[None]:
+    """Allow only kernels that give the same bits in every run, while the context lasts."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if on != before:
+        torch.use_deterministic_algorithms(on)
+    try:
+        yield
+    finally:
+        if on != before:
+            torch.use_deterministic_algorithms(before)
+
+
+use_threads(None)

@@ -1,0 +1,91 @@
+"""Plan -> generated Python code: every rule runs once, on torch.fx proxies; what it does is recorded, not computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from polymodel.errors import PolymodelError, Unsupported
+from polymodel.passes.expand_functions import expand_functions
+from polymodel.passes.fuse import fuse
+from polymodel.plan import Node, Plan
+from polymodel_torch.compat import torch
+from polymodel_torch.dtypes import NAMES, to_torch
+from polymodel_torch.rules import TABLE
+
+
+@final
+@dataclass(frozen=True)
+class Lowered:
+    """A plan as generated code.
+
+    Attributes:
+        module: a torch.fx.GraphModule; `module.code` is readable Python.
+        inputs: names of its positional arguments.
+        outputs: names of the tensors in the tuple that it returns.
+    """
+
+    module: Callable[..., tuple[torch.Tensor, ...]]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def lower(plan: Plan, device: str, prepare: Callable[[Plan], Plan] | None = None) -> Lowered:
+    """Lower a plan.
+
+    Args:
+        plan: from `specialize`.
+        device: where constants live.
+        prepare: a further pass over the plan, after the fusion of passes/fuse.py.
+
+    Raises:
+        Unsupported: an operator or element type that this backend lacks.
+        NeedsStaticShape: a rule needs a size that is unknown.
+    """
+    plan = fuse(expand_functions(plan, TABLE), TABLE)
+    if prepare is not None:
+        plan = prepare(plan)
+    _check_dtypes(plan)
+    tracer = torch.fx.Tracer()
+    tracer.root = torch.nn.Module()
+    tracer.graph = torch.fx.Graph(tracer_cls=torch.fx.Tracer)
+    tracer.tensor_attrs = {}
+    values: dict[str, Any] = {n: tracer.create_proxy("placeholder", f"in_{i}", (), {}) for i, n in enumerate(plan.inputs)}
+    constants = {n: to_torch(np.array(a), device) for n, a in plan.constants.items()}
+    with torch.device(device):
+        for node in plan.nodes:
+            inputs = [_value(n, values, constants) if n else None for n in node.input_names]
+            results = _apply(node, inputs)
+            values.update((n, r) for n, r in zip(node.output_names, results, strict=False) if n)
+    outputs = tuple(_value(n, values, constants) for n in plan.outputs)
+    tracer.create_node("output", "output", (tracer.create_arg(outputs),), {})
+    module = torch.fx.GraphModule(tracer.root, tracer.graph, "Lowered")
+    return Lowered(module, tuple(plan.inputs), plan.outputs)
+
+
+def _value(name: str, values: dict[str, Any], constants: dict[str, torch.Tensor]) -> Any:
+    return values[name] if name in values else constants[name]
+
+
+def _apply(node: Node, inputs: list[Any]) -> tuple[Any, ...]:
+    rule = TABLE.find(node)
+    while len(inputs) > 1 and inputs[-1] is None:
+        inputs.pop()
+    try:
+        result = rule.function(node, *inputs)
+    except PolymodelError:
+        raise
+    except Exception as error:
+        raise Unsupported(f"backend 'torch' cannot lower {node}: {error}") from error
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _check_dtypes(plan: Plan) -> None:
+    for name, spec in plan.specs.items():
+        used = name in plan.inputs or name in plan.constants or name in plan.outputs
+        if used and spec.dtype not in NAMES:
+            raise Unsupported(f"value {name!r} is {spec}: PyTorch programs hold {', '.join(sorted(NAMES))}")
+

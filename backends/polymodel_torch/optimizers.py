@@ -1,0 +1,141 @@
+"""Updates of parameters: PyTorch's fused kernels for SGD, Adam and AdamW, the lowered update graph for other rules.
+
+The fused kernels compute Adam's bias correction in float64 from the step number, as optim/adam.py does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from polymodel.optim import SGD, Adam, AdamW, ClipNorm, ClipValue
+from polymodel.optim.base import Optimizer
+from polymodel.optim.clip import Clip
+from polymodel.optim.update_graph import update_graph
+from polymodel.passes.specialize import specialize
+from polymodel.spec import TensorSpec
+from polymodel_torch.compat import torch
+from polymodel_torch.dtypes import numpy_name
+from polymodel_torch.lower import lower
+
+Tensors: TypeAlias = Sequence[torch.Tensor]
+Update: TypeAlias = Callable[[Tensors, Mapping[str, float], "torch.Tensor | None"], None]
+"""``update(gradients, scalars, skip)`` changes parameters and slots in place; nothing when the tensor `skip` holds 1."""
+
+
+def make_update(
+    optimizer: Optimizer,
+    clip: Clip | None,
+    parameters: Mapping[str, torch.Tensor],
+    slots: Mapping[str, torch.Tensor],
+    device: str,
+) -> Update:
+    """The update of all parameters together.
+
+    Args:
+        optimizer: the rule.
+        clip: applied to the gradients first.
+        parameters: trainable tensors by name, in the order in which gradients are given.
+        slots: tensors by "SLOT/PARAMETER", in the memory format of their parameter.
+        device: where all of them are.
+    """
+    if not parameters:
+        return lambda gradients, scalars, skip: None
+    plain = isinstance(optimizer, SGD | Adam | AdamW) and isinstance(clip, ClipNorm | ClipValue | None)
+    floating = all(p.dtype in (torch.float32, torch.float64) for p in parameters.values())
+    if not plain or not floating or len({p.dtype for p in parameters.values()}) > 1:
+        return _lowered(optimizer, clip, parameters, slots, device)
+    tensors = [p.detach() for p in parameters.values()]
+    kept = {s: [slots[f"{s}/{n}"] for n in parameters] for s in optimizer.slots}
+    kernel = _sgd(optimizer, tensors, kept) if isinstance(optimizer, SGD) else _adam(optimizer, tensors, kept, device)
+    clipped = _clipping(clip)
+    # The kernels run over memory: a gradient must lie in it as its parameter does.
+    strides = [p.stride() for p in tensors]
+
+    def update(gradients: Tensors, scalars: Mapping[str, float], skip: torch.Tensor | None) -> None:
+        aligned = [g if g.stride() == s else _like(g, p) for g, s, p in zip(gradients, strides, tensors, strict=True)]
+        kernel(clipped(aligned), scalars, skip)
+
+    return update
+
+
+def _like(gradient: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+def _clipping(clip: Clip | None) -> Callable[[list[torch.Tensor]], Tensors]:
+    if isinstance(clip, ClipNorm):
+        limit = clip.max_norm
+
+        def by_norm(gradients: list[torch.Tensor]) -> Tensors:
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            result: Tensors = torch._foreach_mul(gradients, torch.clamp(limit / (norm + 1e-6), max=1.0))
+            return result
+
+        return by_norm
+    if isinstance(clip, ClipValue):
+        bound = clip.limit
+
+        def by_value(gradients: list[torch.Tensor]) -> Tensors:
+            result: Tensors = torch._foreach_clamp_max(torch._foreach_clamp_min(gradients, -bound), bound)
+            return result
+
+        return by_value
+    return lambda gradients: gradients
+
+
+def _sgd(rule: SGD, parameters: list[torch.Tensor], slots: Mapping[str, list[torch.Tensor]]) -> Update:
+    momentum = slots.get("momentum_buffer", [])
+
+    def update(gradients: Tensors, scalars: Mapping[str, float], skip: torch.Tensor | None) -> None:
+        torch._fused_sgd_(
+            parameters, gradients, momentum, weight_decay=rule.weight_decay, momentum=rule.momentum, lr=scalars["lr"],
+            dampening=0.0, nesterov=rule.nesterov, maximize=False, is_first_step=False, found_inf=skip,
+        )
+
+    return update
+
+
+def _adam(
+    rule: Adam | AdamW, parameters: list[torch.Tensor], slots: Mapping[str, list[torch.Tensor]], device: str
+) -> Update:
+    kernel: Any = torch._fused_adam_ if isinstance(rule, Adam) else torch._fused_adamw_
+    step = torch.zeros((), dtype=torch.float32, device=device)
+    steps = [step] * len(parameters)
+    averages, squares = slots["exp_avg"], slots["exp_avg_sq"]
+
+    def update(gradients: Tensors, scalars: Mapping[str, float], skip: torch.Tensor | None) -> None:
+        step.fill_(scalars["step"])
+        kernel(
+            parameters, gradients, averages, squares, [], steps, lr=scalars["lr"], beta1=rule.betas[0],
+            beta2=rule.betas[1], weight_decay=rule.weight_decay, eps=rule.eps, amsgrad=False, maximize=False,
+            found_inf=skip,
+        )
+
+    return update
+
+
+def _lowered(
+    optimizer: Optimizer,
+    clip: Clip | None,
+    parameters: Mapping[str, torch.Tensor],
+    slots: Mapping[str, torch.Tensor],
+    device: str,
+) -> Update:
+    """The rule's own formula, lowered like any graph; all parameters must have one element type."""
+    specs = {n: TensorSpec(tuple(p.shape), numpy_name(p.dtype)) for n, p in parameters.items()}
+    graph = update_graph(optimizer, specs, clip)
+    lowered = lower(specialize(graph, graph.outputs), device)
+    state = {f"p/{n}": p.detach() for n, p in parameters.items()} | dict(slots)
+    targets = [state[n.removeprefix("new/")] for n in lowered.outputs]
+    dtype = next(iter(parameters.values())).dtype
+
+    def update(gradients: Tensors, scalars: Mapping[str, float], skip: torch.Tensor | None) -> None:
+        feeds = {**state, **{f"g/{n}": g for n, g in zip(parameters, gradients, strict=True)}}
+        feeds |= {n: torch.tensor(v, dtype=dtype, device=device) for n, v in scalars.items()}
+        with torch.no_grad():
+            results = lowered.module(*(feeds[n] for n in lowered.inputs))
+            for target, new in zip(targets, results, strict=True):
+                target.copy_(new if skip is None else torch.where(skip.bool(), target, new))
+
+    return update

@@ -1,0 +1,201 @@
+"""A graph lowered to generated code, with its state in tensors that are changed in place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, SupportsFloat, final
+
+import numpy as np
+
+from polymodel.backend import Arrays, Backend, CompileOptions, Gradients, Predict, Program, Step, Training
+from polymodel.errors import ShapeError
+from polymodel.graph import Graph
+from polymodel.plan import Plan
+from polymodel_torch.compat import deterministic, torch, use_threads
+from polymodel_torch.dtypes import to_numpy, to_torch, torch_dtype
+from polymodel_torch.layout import channels_last_weights, convert_inputs, in_format
+from polymodel_torch.lower import Lowered, lower
+from polymodel_torch.native import NativeModule
+from polymodel_torch.optimizers import make_update
+
+
+@final
+class TorchProgram(Program):
+    """See polymodel.backend.Program. `native` is a torch.nn.Module over the same memory.
+
+    compile="auto" means "native", eager execution of the generated code. Measured on the five reference models, inductor
+    is not faster than that in any of them and takes seconds to compile: see docs/performance.
+    """
+
+    def __init__(
+        self, backend: Backend, graph: Graph, device: str, training: Training | None, options: CompileOptions
+    ) -> None:
+        super().__init__(backend, graph, device, training, options)
+        self._last = channels_last_weights(graph, device)
+        if training is not None:
+            self._last |= channels_last_weights(training.graph, device)
+        self._state: dict[str, dict[str, torch.Tensor]] = {
+            "parameters": {n: self._tensor(n, v) for n, v in graph.parameters.items()},
+            "buffers": {n: self._tensor(n, v) for n, v in graph.buffers.items()},
+            "slots": {n: self._tensor(n.split("/", 1)[1], v) for n, v in self.slot_values().items()},
+        }
+        trainable = set(graph.trainable if training is None else training.graph.trainable)
+        for name in trainable:
+            if self._state["parameters"][name].is_floating_point():
+                self._state["parameters"][name].requires_grad_(True)
+        self._native: NativeModule | None = None
+
+    @property
+    def native(self) -> torch.nn.Module:
+        """A torch.nn.Module that shares this program's parameters and buffers; state_dict keys are their names."""
+        if self._native is None:
+            self._native = NativeModule(
+                self._state["parameters"], self._state["buffers"], self.graph.inputs, self._native_forward
+            )
+        return self._native
+
+    # -- hooks ------------------------------------------------------------------------------------------------------
+
+    def _compile_predict(self, plan: Plan) -> Predict:
+        call, names = self._prepare(plan)
+        fixed = {t.untyped_storage().data_ptr() for t in self._arguments(names) if t is not None}
+
+        def run(feeds: Mapping[str, np.ndarray]) -> Arrays:
+            with torch.inference_mode(), self._settings():
+                arguments = self._arguments(names, feeds)
+                outputs = call(*arguments)
+                taken = fixed | {a.untyped_storage().data_ptr() for n, a in zip(names, arguments) if n in feeds}  # noqa: B905
+                return {n: self._array(t, taken) for n, t in zip(plan.outputs, outputs, strict=True)}
+
+        return run
+
+    def _compile_gradients(self, plan: Plan, wrt: Sequence[str]) -> Gradients:
+        call, names = self._prepare(plan)
+        places = {n: names.index(n) for n in wrt if n in names}
+
+        def run(feeds: Mapping[str, np.ndarray], cotangents: Mapping[str, np.ndarray]) -> Arrays:
+            with self._settings():
+                arguments = self._arguments(names, feeds)
+                leaves = []
+                for place in places.values():
+                    arguments[place] = arguments[place].detach().requires_grad_(True)
+                    leaves.append(arguments[place])
+                outputs, seeds = [], []
+                for name, output in zip(plan.outputs, call(*arguments), strict=True):
+                    if output.requires_grad:
+                        outputs.append(output)
+                        seeds.append(self._seed(name, output, cotangents[name]))
+                if not outputs or not leaves:
+                    return {}
+                found = torch.autograd.grad(outputs, leaves, seeds, allow_unused=True)
+            return {n: to_numpy(g).copy() for n, g in zip(places, found, strict=True) if g is not None}
+
+        return run
+
+    def _compile_step(self, plan: Plan, training: Training) -> Step:
+        call, names = self._prepare(plan)
+        arguments = self._arguments(names)
+        fed = [(i, n, torch_dtype(plan.inputs[n].dtype)) for i, n in enumerate(names) if arguments[i] is None]
+        parameters = {n: self._state["parameters"][n] for n in training.graph.trainable}
+        leaves = list(parameters.values())
+        buffers = [self._state["buffers"][n] for n in training.graph.updates]
+        update = make_update(training.optimizer, training.clip, parameters, self._state["slots"], self.device)
+        returns, count, on_cpu = training.returns, len(training.returns), self.device == "cpu"
+
+        def step(feeds: Mapping[str, np.ndarray], scalars: Mapping[str, float]) -> Mapping[str, SupportsFloat]:
+            with self._settings():
+                for place, name, dtype in fed:
+                    arguments[place] = self._feed(feeds[name], dtype)
+                outputs = call(*arguments)
+                loss = outputs[0]
+                result = {n: t.detach() for n, t in zip(returns, outputs, strict=False)}
+                skip = None
+                if not on_cpu:
+                    skip = (~torch.isfinite(loss.detach())).to(torch.float32)
+                elif not math.isfinite(loss.item()):
+                    return result
+                gradients = self._backward(loss, leaves)
+                update(gradients, scalars, skip)
+                self._replace(buffers, outputs[count:], skip)
+                return result
+
+        return step
+
+    def _read(self, role: str) -> Arrays:
+        return {n: np.array(to_numpy(t)) for n, t in self._state[role].items()}
+
+    def _write(self, role: str, values: Mapping[str, np.ndarray]) -> None:
+        with torch.no_grad():
+            for name, value in values.items():
+                self._state[role][name].detach().copy_(to_torch(value))
+
+    # -- inner ------------------------------------------------------------------------------------------------------
+
+    def _tensor(self, name: str, value: np.ndarray) -> torch.Tensor:
+        return in_format(to_torch(np.asarray(value), self.device), name in self._last)
+
+    def _settings(self) -> Any:
+        use_threads(self.options.threads)
+        return deterministic(self.options.deterministic)
+
+    def _prepare(self, plan: Plan) -> tuple[Callable[..., Any], tuple[str, ...]]:
+        lowered = self._lower(plan)
+        call: Callable[..., Any] = lowered.module
+        if self.options.compile == "inductor":
+            call = torch.compile(call)
+        return call, lowered.inputs
+
+    def _lower(self, plan: Plan) -> Lowered:
+        return lower(plan, self.device, convert_inputs if self.device == "cpu" else None)
+
+    def _arguments(self, names: Sequence[str], feeds: Mapping[str, np.ndarray] | None = None) -> list[Any]:
+        state = {**self._state["parameters"], **self._state["buffers"]}
+        if feeds is None:
+            return [state.get(n) for n in names]
+        return [to_torch(feeds[n], self.device) if n in feeds else state[n] for n in names]
+
+    def _feed(self, array: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+        tensor = to_torch(np.asarray(array), self.device)
+        return tensor if tensor.dtype == dtype else tensor.to(dtype)
+
+    def _backward(self, loss: torch.Tensor, leaves: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Gradients of all leaves; zeros where the loss does not depend on one."""
+        if not loss.requires_grad or not leaves:
+            return [torch.zeros_like(p) for p in leaves]
+        found = torch.autograd.grad(loss, leaves, allow_unused=True)
+        return [torch.zeros_like(p) if g is None else g for g, p in zip(found, leaves, strict=True)]
+
+    @staticmethod
+    def _replace(old: list[torch.Tensor], new: Sequence[torch.Tensor], skip: torch.Tensor | None) -> None:
+        with torch.no_grad():
+            for target, value in zip(old, new, strict=True):
+                target.copy_(value if skip is None else torch.where(skip.bool(), target, value))
+
+    def _seed(self, name: str, output: torch.Tensor, cotangent: np.ndarray) -> torch.Tensor:
+        seed = self._feed(cotangent, output.dtype)
+        if seed.shape != output.shape:
+            raise ShapeError(f"cotangent of {name!r} has shape {tuple(seed.shape)}, the output {tuple(output.shape)}")
+        return seed
+
+    @staticmethod
+    def _array(tensor: torch.Tensor, taken: set[int]) -> np.ndarray:
+        """An output as an array of its own: not a view of the state, of a constant or of what the user fed."""
+        array = to_numpy(tensor)
+        storage = tensor.untyped_storage()
+        whole = storage.nbytes() == tensor.numel() * tensor.element_size()
+        return array if whole and storage.data_ptr() not in taken and tensor.device.type == "cpu" else np.array(array)
+
+    def _native_forward(
+        self, state: Mapping[str, torch.Tensor], feeds: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, ...]:
+        from polymodel.passes.specialize import specialize
+        from polymodel.spec import bind_dims
+
+        key = ("native", *((n, tuple(t.shape)) for n, t in feeds.items()))
+        if key not in self._compiled:
+            dims = bind_dims({n: self.graph.specs[n] for n in feeds}, {n: t.shape for n, t in feeds.items()})
+            self._compiled[key] = self._lower(specialize(self.graph, self.graph.outputs, dims))
+        lowered: Lowered = self._compiled[key]
+        outputs: tuple[torch.Tensor, ...] = lowered.module(*(feeds[n] if n in feeds else state[n] for n in lowered.inputs))
+        return outputs

@@ -1,0 +1,99 @@
+"""Convolutions of one, two or three spatial axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from polymodel.errors import Unsupported
+from polymodel.plan import Node
+from polymodel_torch.compat import torch
+from polymodel_torch.rules.table import TABLE, leaf
+from polymodel_torch.rules.window import Window, window
+
+_CONV = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
+_TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
+
+
+@TABLE.rule("Conv", since=11)
+def conv(node: Node, x: Any, w: Any, b: Any = None) -> Any:
+    win = window(node, kernel=node.shape(1)[2:])
+    function = _kernel(node, _CONV, win)
+    if win.begin == win.end:
+        return function(x, w, b, win.strides, win.begin, win.dilations, int(node.attr("group")))
+    x = torch.constant_pad_nd(x, win.flat_pads())
+    return function(x, w, b, win.strides, 0, win.dilations, int(node.attr("group")))
+
+
+@TABLE.rule("ConvTranspose", since=11)
+def conv_transpose(node: Node, x: Any, w: Any, b: Any = None) -> Any:
+    rank = node.rank() - 2
+    kernel = node.shape(1)[2:]
+    strides, dilations = (tuple(node.attr(n) or (1,) * rank) for n in ("strides", "dilations"))
+    extra = tuple(node.attr("output_padding") or (0,) * rank)
+    begin, end = _transposed_pads(node, kernel, strides, dilations, extra)
+    win = Window(kernel, strides, dilations, begin, end)
+    function = _kernel(node, _TRANSPOSED, win)
+    group = int(node.attr("group"))
+    if begin == end and all(p >= 0 for p in begin) and all(
+        e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)
+    ):
+        return function(x, w, b, strides, begin, extra, group, dilations)
+    y = function(x, w, None, strides, 0, 0, group, dilations)
+    # What lies beyond the last product is zero; a negative padding cuts.
+    flat = [p for a in reversed(range(rank)) for p in (-begin[a], extra[a] - end[a])]
+    y = torch.constant_pad_nd(y, flat)
+    return y if b is None else y + torch.reshape(b, (-1, *[1] * rank))
+
+
+def _kernel(node: Node, kernels: dict[int, Any], win: Window) -> Any:
+    if len(win.kernel) not in kernels:
+        raise Unsupported(f"{node}: PyTorch convolves over 1 to 3 spatial axes, received {len(win.kernel)}")
+    return kernels[len(win.kernel)]
+
+
+def _transposed_pads(
+    node: Node, kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...], extra: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Amounts cut from both sides of the full result, by the formulas of the operator's page."""
+    rank, mode, asked = len(kernel), node.attr("auto_pad"), node.attr("output_shape")
+    if mode == "NOTSET" and not asked:
+        pads = tuple(node.attr("pads") or (0,) * (2 * rank))
+        return pads[:rank], pads[rank:]
+    if mode == "VALID" and not asked:
+        return (0,) * rank, (0,) * rank
+    sizes = node.shape()[2:]
+    wanted = tuple(asked)[-rank:] if asked else tuple(s * t for s, t in zip(sizes, strides, strict=True))
+    begin, end = [], []
+    for a in range(rank):
+        total = strides[a] * (sizes[a] - 1) + extra[a] + (kernel[a] - 1) * dilations[a] + 1 - wanted[a]
+        if asked and total < 0:
+            begin.append(0)
+            end.append(total)
+        elif mode == "SAME_UPPER":
+            total = max(0, total)
+            begin.append(total // 2)
+            end.append(total - total // 2)
+        else:
+            total = max(0, total)
+            begin.append(total - total // 2)
+            end.append(total // 2)
+    return tuple(begin), tuple(end)
+
+
+@TABLE.rule("ChannelsLast", since=1, domain="polymodel")
+def channels_last(node: Node, x: Any) -> Any:
+    return _channels_last(x)
+
+
+@leaf
+def _channels_last(x: torch.Tensor) -> torch.Tensor:
+    """The same values in channels-last memory.
+
+    With one channel or one pixel both formats are the same memory, and PyTorch leaves the strides of the other one,
+    by which kernels then choose: the strides are written out.
+    """
+    n, c, h, w = x.shape
+    x = x.contiguous(memory_format=torch.channels_last)
+    if x.requires_grad:
+        return x
+    return torch.as_strided(x, (n, c, h, w), (c * h * w, 1, w * c, c))

@@ -1,0 +1,103 @@
+"""LSTM, GRU and RNN: PyTorch's fused kernels where the configuration allows, the written-out recurrence elsewhere.
+
+Gate order: ONNX has i, o, f, c (LSTM) and z, r, h (GRU), PyTorch has i, f, c, o and r, z, h. Weights are put in order
+in the program, by one concatenation whose derivative is one concatenation again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from polymodel.plan import Node
+from polymodel_torch.compat import torch
+from polymodel_torch.rules.scan import Cell, scan
+from polymodel_torch.rules.table import TABLE, leaf
+
+_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+_ORDER = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
+_DEFAULT = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
+
+
+@TABLE.rule("LSTM", "GRU", "RNN", since=7)
+def recurrent(node: Node, x: Any, w: Any, r: Any, *more: Any) -> Any:
+    b, lengths, h, c, p = (*more, None, None, None, None, None)[:5]
+    layout = int(node.attr("layout") or 0)
+    if _is_fused(node):
+        return _take(_fused(node.op_type, _activations(node), node.attr("direction"), layout, x, w, r, b, h, c), node)
+    cell = Cell(
+        kind=node.op_type,
+        activations=_activations(node),
+        alpha=tuple(node.attr("activation_alpha") or ()),
+        beta=tuple(node.attr("activation_beta") or ()),
+        clip=node.attr("clip"),
+        couple=bool(node.attr("input_forget")),
+        reset_after=bool(node.attr("linear_before_reset")),
+    )
+    return _take(leaf(scan)(cell, node.attr("direction"), layout, x, w, r, b, lengths, h, c, p), node)
+
+
+def _take(results: Any, node: Node) -> tuple[Any, ...]:
+    return tuple(results[i] for i in range(3 if node.op_type == "LSTM" else 2))
+
+
+def _activations(node: Node) -> tuple[str, ...]:
+    directions = 2 if node.attr("direction") == "bidirectional" else 1
+    return tuple(node.attr("activations") or _DEFAULT[node.op_type] * directions)
+
+
+def _is_fused(node: Node) -> bool:
+    names = [a.lower() for a in _activations(node)]
+    default = [a.lower() for a in _DEFAULT[node.op_type]]
+    usual = names[: len(default)] == default and names[len(default) :] in ([], default)
+    if node.op_type == "RNN":
+        usual = set(names) in ({"tanh"}, {"relu"})
+    return (
+        usual
+        and not node.attr("clip")
+        and not node.attr("input_forget")
+        and not node.has_input(4)
+        and not (node.op_type == "LSTM" and node.has_input(7))
+        and (node.op_type != "GRU" or bool(node.attr("linear_before_reset")))
+        and node.dtype() in ("float32", "float64")
+    )
+
+
+def _ordered(w: torch.Tensor, kind: str) -> torch.Tensor:
+    """Gates along axis 0 from ONNX order to PyTorch order."""
+    if kind == "RNN":
+        return w
+    parts = w.chunk(_GATES[kind], 0)
+    return torch.cat([parts[i] for i in _ORDER[kind]])
+
+
+@leaf
+def _fused(
+    kind: str, activations: tuple[str, ...], direction: str, layout: int, x: torch.Tensor, w: torch.Tensor,
+    r: torch.Tensor, b: torch.Tensor | None, h: torch.Tensor | None, c: torch.Tensor | None,
+) -> tuple[torch.Tensor, ...]:
+    """x (length, batch, in), or batch first with layout 1; see `scan` for the other shapes and the results."""
+    both, size = direction == "bidirectional", r.shape[2]
+    weights = []
+    for d in range(2 if both else 1):
+        weights += [_ordered(w[d], kind), _ordered(r[d], kind)]
+        if b is not None:
+            weights += [_ordered(part, kind) for part in b[d].chunk(2)]
+    if direction == "reverse":
+        x = x.flip(layout)
+    batch, first = x.shape[1 - layout], bool(layout)
+    states = [s if s is None or not layout else s.transpose(0, 1).contiguous() for s in (h, c)]
+    zeros = x.new_zeros((w.shape[0], batch, size)) if h is None or (kind == "LSTM" and c is None) else None
+    hidden = zeros if states[0] is None else states[0]
+    common = (weights, b is not None, 1, 0.0, torch.is_grad_enabled(), both, first)
+    if kind == "LSTM":
+        y, last, cell = torch.lstm(x, (hidden, zeros if states[1] is None else states[1]), *common)
+    else:
+        rnn = torch.rnn_relu if activations[0].lower() == "relu" else torch.rnn_tanh
+        y, last = (torch.gru if kind == "GRU" else rnn)(x, hidden, *common)
+        cell = last
+    if direction == "reverse":
+        y = y.flip(layout)
+    y = y.unflatten(2, (w.shape[0], size))
+    if layout:
+        return y, last.transpose(0, 1), cell.transpose(0, 1)
+    return y.transpose(1, 2), last, cell

@@ -1,0 +1,39 @@
+"""The table of this backend, and the way a rule leaves a whole function as one call in the generated code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from polymodel.rules import RuleTable
+from polymodel_torch.compat import torch
+
+TABLE = RuleTable("torch")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def leaf(function: F) -> F:
+    """Make a function of tensors callable from a rule: the generated code calls it instead of what it consists of.
+
+    Inside it tensors are real: it may look at their sizes. Called with real tensors only, it just runs.
+    """
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        proxy = _first_proxy((*args, *kwargs.values()))
+        if proxy is None:
+            return function(*args, **kwargs)
+        return proxy.tracer.create_proxy("call_function", function, args, kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+def _first_proxy(items: Any) -> torch.fx.Proxy | None:
+    for item in items:
+        if isinstance(item, torch.fx.Proxy):
+            return item
+        if isinstance(item, tuple | list) and (found := _first_proxy(item)) is not None:
+            return found
+    return None
