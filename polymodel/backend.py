@@ -18,7 +18,7 @@ from polymodel.errors import GraphError, NeedsStaticShape, ShapeError
 from polymodel.feeds import check_inputs, is_float
 from polymodel.graph import Graph
 from polymodel.options import Capabilities, CompileOptions, Training
-from polymodel.passes.specialize import specialize
+from polymodel.passes.specialize import required_inputs, specialize
 from polymodel.plan import Plan
 from polymodel.rules import RuleTable
 from polymodel.spec import TensorSpec, bind_dims, numpy_dtype
@@ -109,7 +109,8 @@ class Program(ABC):
         self.training = training
         self.options = options
         self._compiled: dict[Any, Any] = {}
-        self._dynamic: dict[Any, bool] = {}
+        self._level: dict[Any, int] = {}
+        self._required: dict[Any, tuple[str, ...]] = {}
 
     # -- what users call --------------------------------------------------------------------------------------------
 
@@ -156,7 +157,9 @@ class Program(ABC):
             wrt = (*self.graph.trainable, *(n for n in self.graph.inputs if is_float(specs[n].dtype)))
         key = ("gradients", names, tuple(wrt))
         target = tuple(wrt)
-        run, feeds = self._lookup(key, self.graph, names, inputs, lambda plan: self._compile_gradients(plan, target))
+        run, feeds = self._lookup(
+            key, self.graph, names, inputs, lambda plan: self._compile_gradients(plan, target), target
+        )
         result: Arrays = run(feeds, cotangents)
         for name in target:
             if name not in result:
@@ -287,29 +290,38 @@ class Program(ABC):
         outputs: Sequence[str],
         inputs: Mapping[str, np.ndarray],
         build: Callable[[Plan], Any],
+        differentiated: Sequence[str] = (),
     ) -> tuple[Any, Arrays]:
-        """The compiled function for some outputs: one for all sizes where the rules allow it, else one for each."""
-        if self._dynamic.get(key) is None:
-            try:
-                plan = specialize(graph, outputs)
-                self._compiled[key] = (build(plan), self._needs(graph, plan))
-                self._dynamic[key] = True
-            except (NeedsStaticShape, ShapeError):
-                self._dynamic[key] = False
-        if self._dynamic[key]:
-            run, (needed, streams) = self._compiled[key]
-            feeds = check_inputs(graph, inputs, needed)
-            if not streams:
-                return run, feeds
-        feeds = check_inputs(graph, inputs, None)
-        dims = bind_dims({n: graph.specs[n] for n in feeds}, {n: a.shape for n, a in feeds.items()})
-        if not self._dynamic[key]:
-            shaped = (*key, *((n, a.shape) for n, a in feeds.items()))
-            if shaped not in self._compiled:
-                plan = specialize(graph, outputs, dims)
-                self._compiled[shaped] = (build(plan), self._needs(graph, plan))
-            run, (needed, streams) = self._compiled[shaped]
-            feeds = {n: feeds[n] for n in needed}
+        """The compiled function for some outputs, and what to feed it.
+
+        One function for all sizes where the rules allow it; else one for each combination of sizes; else, where an
+        operator takes axes or counts from outside, one for each value of those.
+        """
+        if key not in self._required:
+            self._required[key] = required_inputs(graph, outputs)
+        feeds = check_inputs(graph, inputs, self._required[key])
+        dims: dict[str, int] = {}
+        for level in range(self._level.get(key, 0), 3):
+            if level and not dims:
+                dims = bind_dims({n: graph.specs[n] for n in feeds}, {n: a.shape for n, a in feeds.items()})
+            values = {n: a for n, a in feeds.items() if _is_setting(a) and n not in differentiated} if level == 2 else {}
+            shaped = key if level == 0 else (*key, *((n, a.shape) for n, a in feeds.items()))
+            shaped = (*shaped, *((n, a.tobytes()) for n, a in values.items()))
+            entry = self._compiled.get(shaped)
+            if entry is None:
+                try:
+                    plan = specialize(graph, outputs, dims if level else None, values)
+                    entry = self._compiled[shaped] = (build(plan), *self._needs(graph, plan))
+                except (NeedsStaticShape, ShapeError):
+                    if level == 2:
+                        raise
+                    continue
+                self._level[key] = level
+            break
+        run, needed, streams = entry
+        feeds = {n: feeds[n] for n in needed}
+        if streams:
+            dims = bind_dims({n: graph.specs[n] for n in inputs}, {n: np.shape(a) for n, a in inputs.items()})
         for name, stream in streams.items():
             shape = _concrete(stream.spec.bind(dims))
             feeds[name] = random.mask(self.options.seed, name, 0, shape, stream.rate)
@@ -320,6 +332,11 @@ class Program(ABC):
         return [n for n in graph.inputs if n in plan.inputs], {
             n: s for n, s in graph.streams.items() if n in plan.inputs
         }
+
+
+def _is_setting(array: np.ndarray) -> bool:
+    """Whether an input may be an operator's setting (axes, sizes, counts) rather than data."""
+    return array.size <= (16 if array.dtype.kind == "f" else 1024) and array.ndim <= 1
 
 
 def _concrete(spec: TensorSpec) -> tuple[int, ...]:

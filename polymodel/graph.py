@@ -60,9 +60,10 @@ class Graph:
 
     @cached_property
     def specs(self) -> dict[str, TensorSpec]:
-        """Spec of every graph input and output, parameters, buffers and streams included."""
+        """Spec of every graph input and output of known rank, parameters, buffers and streams included."""
         graph = self.model.graph
-        return {str(v.name): spec_of(v) for v in (*graph.inputs, *graph.outputs)}
+        known = (v for v in (*graph.inputs, *graph.outputs) if v.shape is not None and v.dtype is not None)
+        return {str(v.name): spec_of(v) for v in known}
 
     @property
     def trainable(self) -> tuple[str, ...]:

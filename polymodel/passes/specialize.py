@@ -27,13 +27,19 @@ _IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLi
 _IMPURE.add("Dropout")
 
 
-def specialize(graph: Graph, outputs: Sequence[str], dims: Mapping[str, int] | None = None) -> Plan:
+def specialize(
+    graph: Graph,
+    outputs: Sequence[str],
+    dims: Mapping[str, int] | None = None,
+    values: Mapping[str, np.ndarray] | None = None,
+) -> Plan:
     """Make a graph ready for lowering.
 
     Args:
         graph: what to lower.
         outputs: names of values to return; any value of the graph, not only its declared outputs.
         dims: numbers for named sizes; missing ones stay unknown.
+        values: user inputs whose values are known (axes, counts fed from outside); they become constants.
 
     Raises:
         GraphError: an output does not exist.
@@ -41,11 +47,13 @@ def specialize(graph: Graph, outputs: Sequence[str], dims: Mapping[str, int] | N
     """
     body = graph.model.graph
     specs = {str(v.name): spec_of(v).bind(dims or {}) for v in body.inputs}
-    feeds = dict(specs)
+    feeds = {n: s for n, s in specs.items() if n not in (values or {})}
     known = {str(v.name): v.const_value.numpy() for v in body.initializers.values() if v.const_value is not None}
+    known.update(values or {})
+    specs.update((n, TensorSpec(a.shape, a.dtype.name)) for n, a in (values or {}).items())
     nodes: list[Node] = []
     for node in _needed(body, outputs):
-        call = _call(node, specs, known, graph.opset)
+        call = lower_call(node, specs, known, graph.opset)
         if isinstance(call, Node):
             nodes.append(call)
             specs.update((n, s) for n, s in zip(call.output_names, call.outputs, strict=True) if n)
@@ -76,6 +84,12 @@ def prune(plan: Plan) -> Plan:
     )
 
 
+def required_inputs(graph: Graph, outputs: Sequence[str]) -> tuple[str, ...]:
+    """Names of the user inputs that some values depend on."""
+    read = {str(v.name) for node in _needed(graph.model.graph, outputs) for v in node.inputs if v is not None}
+    return tuple(n for n in graph.inputs if n in read or n in outputs)
+
+
 def _needed(body: ir.Graph, outputs: Iterable[str]) -> list[ir.Node]:
     wanted, kept = set(outputs), []
     for node in reversed(list(body)):
@@ -85,9 +99,10 @@ def _needed(body: ir.Graph, outputs: Iterable[str]) -> list[ir.Node]:
     return kept[::-1]
 
 
-def _call(
+def lower_call(
     node: ir.Node, specs: Mapping[str, TensorSpec], known: Mapping[str, np.ndarray], opset: int
 ) -> Node | dict[str, np.ndarray]:
+    """One operator call with its types, or the values of its outputs when they can be computed ahead."""
     names = tuple("" if v is None else str(v.name) for v in node.inputs)
     outs = tuple(v.name or "" for v in node.outputs)
     inputs = tuple(_spec(n, specs, known) if n else None for n in names)
