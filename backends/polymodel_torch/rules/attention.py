@@ -82,10 +82,13 @@ def _written_out(
     if bias is not None:
         scores = scores + bias
     stages.append(scores)
+    zero = torch.zeros((), dtype=kind, device=q.device)
+    dead = None if bias is None else torch.isneginf(bias).all(-1, keepdim=True)
+    if dead is not None:  # before the softmax too: its derivative would be NaN there
+        scores = torch.where(dead, zero, scores)
     weights = torch.softmax(scores if stash is None else scores.to(stash), -1)
-    if bias is not None:
-        dead = torch.isneginf(bias).all(-1, keepdim=True)
-        weights = torch.where(dead, torch.zeros((), dtype=weights.dtype, device=weights.device), weights)
+    if dead is not None:
+        weights = torch.where(dead, zero.to(weights.dtype), weights)
     stages.append(weights.to(kind))
     y = torch.matmul(stages[3], _repeat(v, q.shape[1]))
     return _merge(y, rank), k, v, stages[mode].to(kind)

@@ -7,7 +7,7 @@ from typing import Any
 from polymodel.plan import Node
 from polymodel_torch.compat import torch
 from polymodel_torch.dtypes import torch_dtype
-from polymodel_torch.rules.table import TABLE, leaf
+from polymodel_torch.rules.table import TABLE, ints, leaf, numbers
 
 
 def _positive(index: torch.Tensor, size: int) -> torch.Tensor:
@@ -100,12 +100,13 @@ def _scatter_nd(x: torch.Tensor, index: torch.Tensor, updates: torch.Tensor, red
 def one_hot(node: Node, index: Any, depth: Any, values: Any) -> Any:
     axis = int(node.attr("axis"))
     axis = axis + node.rank() + 1 if axis < 0 else axis
-    return _one_hot(index, int(node.const(1).item()), values, axis)
+    return _one_hot(index, numbers(node, 1, depth), values, axis)
 
 
 @leaf
-def _one_hot(index: torch.Tensor, depth: int, values: torch.Tensor, axis: int) -> torch.Tensor:
+def _one_hot(index: torch.Tensor, depths: Any, values: torch.Tensor, axis: int) -> torch.Tensor:
     """`values` is (off, on); an index outside [-depth, depth - 1] gives a row of off."""
+    depth = ints(depths)[0]
     index = _positive(index, depth)
     hot = index.unsqueeze(-1) == torch.arange(depth, device=index.device)
     return torch.where(hot, values[1], values[0]).movedim(-1, axis)

@@ -10,11 +10,13 @@ from polymodel.errors import NeedsStaticShape
 from polymodel.plan import Node
 from polymodel_torch.compat import torch
 from polymodel_torch.dtypes import from_enum, to_torch, torch_dtype
-from polymodel_torch.rules.table import TABLE, leaf
+from polymodel_torch.rules.table import TABLE, ints, leaf, numbers
 
 
 @TABLE.rule("Reshape", since=13)
 def reshape(node: Node, x: Any, shape: Any) -> Any:
+    if not node.is_const(1):
+        return _reshape(x, shape, bool(node.attr("allowzero")))
     sizes = [int(d) for d in node.const(1)]
     if not node.attr("allowzero") and 0 in sizes:
         sizes = [(_size(node, x, i) if d == 0 else d) for i, d in enumerate(sizes)]
@@ -27,6 +29,12 @@ def _size(node: Node, x: Any, axis: int) -> Any:
     """A size as a number, or as a value of the program where it is unknown."""
     dim = node.spec(0).shape[axis]
     return dim if isinstance(dim, int) else x.size(axis)
+
+
+@leaf
+def _reshape(x: torch.Tensor, shape: torch.Tensor, allow_zero: bool) -> torch.Tensor:
+    sizes = ints(shape)
+    return x.reshape(sizes if allow_zero else [x.shape[i] if d == 0 else d for i, d in enumerate(sizes)])
 
 
 @TABLE.rule("Transpose", since=13)
@@ -92,64 +100,75 @@ def split(node: Node, x: Any, sizes: Any = None) -> Any:
 
 @TABLE.rule("Slice", since=13)
 def slice_(node: Node, x: Any, *given: Any) -> Any:
-    starts, ends = node.const(1), node.const(2)
-    axes = node.const(3) if node.has_input(3) else np.arange(len(starts))
-    steps = node.const(4) if node.has_input(4) else np.ones(len(starts), np.int64)
-    for start, end, axis, step in zip(*(v.tolist() for v in (starts, ends, axes, steps)), strict=True):
+    starts, ends, axes, steps = (*(numbers(node, i + 1, v) for i, v in enumerate(given)), None, None)[:4]
+    if not all(isinstance(v, tuple | None) for v in (starts, ends, axes, steps)):
+        return _slice(x, starts, ends, axes, steps)
+    axes, steps = axes or range(len(starts)), steps or (1,) * len(starts)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         x = _cut(x, axis % node.rank(), start, end, step)
     return x
 
 
 @leaf
+def _slice(x: torch.Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> torch.Tensor:
+    starts, ends = ints(starts), ints(ends)
+    axes = range(len(starts)) if axes is None else ints(axes)
+    steps = (1,) * len(starts) if steps is None else ints(steps)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        x = _cut(x, axis % x.dim(), start, end, step)
+    return x
+
+
+@leaf
 def _cut(x: torch.Tensor, axis: int, start: int, end: int, step: int) -> torch.Tensor:
-    first, last, step = slice(start, end, step).indices(x.shape[axis]) if step > 0 else _backwards(x, axis, start, end, step)
-    if step > 0:
-        index: list[Any] = [slice(None)] * axis
-        return x[(*index, slice(first, max(first, last), step))]
-    return torch.index_select(x, axis, torch.arange(first, last, step, device=x.device))
-
-
-def _backwards(x: torch.Tensor, axis: int, start: int, end: int, step: int) -> tuple[int, int, int]:
     size = x.shape[axis]
+    if step > 0:
+        first, last, _ = slice(start, end, step).indices(size)
+        return x[(*[slice(None)] * axis, slice(first, max(first, last), step))]
     first = min(max(start + size if start < 0 else start, -1), size - 1)
     last = min(max(end + size if end < 0 else end, -1), size - 1)
-    return first, min(first, last), step
+    return torch.index_select(x, axis, torch.arange(first, min(first, last), step, device=x.device))
 
 
 @TABLE.rule("Expand", since=13)
 def expand(node: Node, x: Any, shape: Any) -> Any:
-    return _expand(x, tuple(int(d) for d in node.const(1)))
+    return _expand(x, numbers(node, 1, shape))
 
 
 @leaf
-def _expand(x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    return x.expand(torch.broadcast_shapes(x.shape, shape))
+def _expand(x: torch.Tensor, shape: Any) -> torch.Tensor:
+    return x.expand(torch.broadcast_shapes(x.shape, ints(shape)))
 
 
 @TABLE.rule("Tile", since=13)
 def tile(node: Node, x: Any, repeats: Any) -> Any:
-    return torch.tile(x, tuple(int(r) for r in node.const(1)))
+    return _tile(x, numbers(node, 1, repeats))
+
+
+@leaf
+def _tile(x: torch.Tensor, repeats: Any) -> torch.Tensor:
+    return torch.tile(x, ints(repeats))
 
 
 @TABLE.rule("Pad", since=13)
 def pad(node: Node, x: Any, pads: Any, value: Any = None, axes: Any = None) -> Any:
-    rank = node.rank()
-    which = [int(a) % rank for a in node.const(3)] if node.has_input(3) else list(range(rank))
-    amounts = [int(p) for p in node.const(1)]
-    before, after = [0] * rank, [0] * rank
-    for i, axis in enumerate(which):
-        before[axis], after[axis] = amounts[i], amounts[i + len(which)]
-    mode = node.attr("mode")
-    if mode == "constant":
-        fill = node.const(2).item() if node.has_input(2) and node.const(2).size else 0
-        flat = [p for a in reversed(range(rank)) for p in (before[a], after[a])]
-        return torch.nn.functional.pad(x, flat, value=fill)
-    return _pad_by_index(x, tuple(before), tuple(after), mode)
+    if node.is_const(2):
+        value = node.const(2).item() if node.const(2).size else 0
+    return _pad(x, numbers(node, 1, pads), value, numbers(node, 3, axes), node.attr("mode"))
 
 
 @leaf
-def _pad_by_index(x: torch.Tensor, before: tuple[int, ...], after: tuple[int, ...], mode: str) -> torch.Tensor:
-    """Paddings that repeat elements, as a choice of indices per axis: any rank, any dtype."""
+def _pad(x: torch.Tensor, pads: Any, value: Any, axes: Any, mode: str) -> torch.Tensor:
+    """Constant padding; others repeat elements, as a choice of indices per axis: any rank, any dtype."""
+    rank, amounts = x.dim(), ints(pads)
+    which = range(rank) if axes is None else [a % rank for a in ints(axes)]
+    before, after = [0] * rank, [0] * rank
+    for i, axis in enumerate(which):
+        before[axis], after[axis] = amounts[i], amounts[i + len(which)]
+    if mode == "constant":
+        flat = [p for a in reversed(range(rank)) for p in (before[a], after[a])]
+        fill = value.item() if isinstance(value, torch.Tensor) else value or 0
+        return torch.nn.functional.pad(x, flat, value=fill)
     for axis, (low, high) in enumerate(zip(before, after, strict=True)):
         if low == 0 and high == 0:
             continue
@@ -190,8 +209,12 @@ def space_to_depth(node: Node, x: Any) -> Any:
 
 @TABLE.rule("Trilu", since=14)
 def trilu(node: Node, x: Any, k: Any = None) -> Any:
-    diagonal = int(node.const(1).item()) if node.has_input(1) else 0
-    return (torch.triu if node.attr("upper") else torch.tril)(x, diagonal)
+    return _trilu(x, numbers(node, 1, k) if node.has_input(1) else (0,), bool(node.attr("upper")))
+
+
+@leaf
+def _trilu(x: torch.Tensor, k: Any, upper: bool) -> torch.Tensor:
+    return (torch.triu if upper else torch.tril)(x, ints(k)[0])
 
 
 @TABLE.rule("Constant", since=13)

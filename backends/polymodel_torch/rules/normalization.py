@@ -17,11 +17,23 @@ def batch_norm(node: Node, x: Any, scale: Any, bias: Any, mean: Any, var: Any) -
         triple = _mixed_batch_norm(x, scale, bias, mean, var, eps, momentum, bool(node.attr("training_mode")))
         return triple[0], triple[1], triple[2]
     if not node.attr("training_mode"):
-        return torch.batch_norm(x, scale, bias, mean, var, False, 0.0, eps, False)
+        return _inference_batch_norm(x, scale, bias, mean, var, eps)
     if not node.has_output(1) and not node.has_output(2):
-        return torch.batch_norm(x, scale, bias, None, None, True, 0.0, eps, False)
+        return torch.batch_norm(x, scale, bias, None, None, True, 0.0, eps, torch.backends.cudnn.enabled)
     triple = _training_batch_norm(x, scale, bias, mean, var, eps, momentum)
     return triple[0], triple[1], triple[2]
+
+
+@leaf
+def _inference_batch_norm(
+    x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor, mean: torch.Tensor, var: torch.Tensor, eps: float
+) -> torch.Tensor:
+    if not (mean.requires_grad or var.requires_grad):
+        return torch.batch_norm(x, scale, bias, mean, var, False, 0.0, eps, torch.backends.cudnn.enabled)
+    # torch's kernel has no derivative by the statistics.
+    shape = (1, -1, *[1] * (x.dim() - 2))
+    factor = scale * torch.rsqrt(var + eps)
+    return x * factor.reshape(shape) + (bias - mean * factor).reshape(shape)
 
 
 @leaf

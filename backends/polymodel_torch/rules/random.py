@@ -10,18 +10,22 @@ from polymodel_torch.dtypes import from_enum, torch_dtype
 from polymodel_torch.rules.table import TABLE, leaf
 
 
-@TABLE.rule("Dropout", since=13)
+@TABLE.rule("Dropout", since=10)
 def dropout(node: Node, x: Any, ratio: Any = None, training: Any = None) -> Any:
-    rate = float(node.const(1).item()) if node.has_input(1) else 0.5
-    if not (node.has_input(2) and bool(node.const(2).item())) or rate == 0.0:
+    rate = float(node.const(1).item()) if node.is_const(1) else 0.5 if ratio is None else ratio
+    off = not node.has_input(2) or (node.is_const(2) and not node.const(2).item())
+    if off:
         return x, torch.ones_like(x, dtype=torch.bool)
-    pair = _dropout(x, rate)
+    pair = _dropout(x, rate, True if node.is_const(2) else training)
     return pair[0], pair[1]
 
 
 @leaf
-def _dropout(x: torch.Tensor, rate: float) -> tuple[torch.Tensor, torch.Tensor]:
-    y, mask = torch.native_dropout(x, rate, True)
+def _dropout(x: torch.Tensor, rate: Any, on: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Elements kept with probability 1 - rate and divided by it, on torch's generator; and where they were kept."""
+    if not bool(on) or float(rate) == 0.0:
+        return x, torch.ones_like(x, dtype=torch.bool)
+    y, mask = torch.native_dropout(x, float(rate), True)
     return y, mask
 
 

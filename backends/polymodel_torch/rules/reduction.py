@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from polymodel.errors import NeedsStaticShape
 from polymodel.feeds import is_float
 from polymodel.plan import Node
 from polymodel_torch.compat import torch
-from polymodel_torch.rules.table import TABLE, leaf
+from polymodel_torch.rules.table import TABLE, ints, leaf, numbers
 
 _Kernel = Callable[[torch.Tensor, tuple[int, ...], bool], torch.Tensor]
 
@@ -160,16 +159,17 @@ def _arg_extreme(x: torch.Tensor, axis: int, keep: bool, largest: bool, last: bo
 
 @TABLE.rule("CumSum", since=14)
 def cumsum(node: Node, x: Any, axis: Any) -> Any:
-    return _cumulate(x, int(node.const(1).item()), bool(node.attr("exclusive")), bool(node.attr("reverse")), "sum")
+    return _cumulate(x, numbers(node, 1, axis), bool(node.attr("exclusive")), bool(node.attr("reverse")), "sum")
 
 
 @TABLE.rule("CumProd", since=26)
 def cumprod(node: Node, x: Any, axis: Any) -> Any:
-    return _cumulate(x, int(node.const(1).item()), bool(node.attr("exclusive")), bool(node.attr("reverse")), "prod")
+    return _cumulate(x, numbers(node, 1, axis), bool(node.attr("exclusive")), bool(node.attr("reverse")), "prod")
 
 
 @leaf
-def _cumulate(x: torch.Tensor, axis: int, exclusive: bool, reverse: bool, kind: str) -> torch.Tensor:
+def _cumulate(x: torch.Tensor, where: Any, exclusive: bool, reverse: bool, kind: str) -> torch.Tensor:
+    axis = ints(where)[0]
     if reverse:
         x = torch.flip(x, (axis,))
     y = (torch.cumsum if kind == "sum" else torch.cumprod)(x, axis, dtype=x.dtype)
@@ -181,15 +181,16 @@ def _cumulate(x: torch.Tensor, axis: int, exclusive: bool, reverse: bool, kind: 
 
 @TABLE.rule("TopK", since=11)
 def topk(node: Node, x: Any, k: Any) -> Any:
-    if not node.is_const(1):
-        raise NeedsStaticShape(f"{node}: k is unknown when lowering")
-    pair = _topk(x, int(node.const(1).item()), node.axis(), bool(node.attr("largest")))
+    pair = _topk(x, numbers(node, 1, k), node.axis(), bool(node.attr("largest")))
     return pair[0], pair[1]
 
 
 @leaf
-def _topk(x: torch.Tensor, k: int, axis: int, largest: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def _topk(x: torch.Tensor, k: Any, axis: int, largest: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """The k extremes in order, of equal ones those with the lower index first, which torch.topk does not promise."""
-    order = torch.argsort(x, dim=axis, descending=largest, stable=True).narrow(axis, 0, k)
+    order = torch.argsort(x, dim=axis, descending=largest, stable=True).narrow(axis, 0, ints(k)[0])
+    if x.dtype in (torch.uint16, torch.uint32, torch.uint64):  # of the same width, with a kernel for moving
+        signed = getattr(torch, str(x.dtype).removeprefix("torch.u"))
+        return torch.gather(x.view(signed), axis, order).view(x.dtype), order
     return torch.gather(x, axis, order), order
 

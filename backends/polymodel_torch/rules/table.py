@@ -6,10 +6,22 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
+from polymodel.plan import Node
 from polymodel.rules import RuleTable
 from polymodel_torch.compat import torch
 
 TABLE = RuleTable("torch")
+
+
+def numbers(node: Node, i: int, value: Any) -> Any:
+    """An input that holds sizes, axes or counts: a tuple of ints when it is known, else the value of the program."""
+    return tuple(int(v) for v in node.const(i).ravel()) if node.is_const(i) else value
+
+
+def ints(value: Any) -> tuple[int, ...]:
+    """The same inside a leaf, where a tensor is real: its elements as ints."""
+    return tuple(int(v) for v in value.reshape(-1).tolist()) if isinstance(value, torch.Tensor) else tuple(value)
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
