@@ -301,10 +301,12 @@ class Program(ABC):
             self._required[key] = required_inputs(graph, outputs)
         feeds = check_inputs(graph, inputs, self._required[key])
         dims: dict[str, int] = {}
+        entry: Any = None
         for level in range(self._level.get(key, 0), 3):
             if level and not dims:
                 dims = bind_dims({n: graph.specs[n] for n in feeds}, {n: a.shape for n, a in feeds.items()})
-            values = {n: a for n, a in feeds.items() if _is_setting(a) and n not in differentiated} if level == 2 else {}
+            settings = {n: a for n, a in feeds.items() if _is_setting(a) and n not in differentiated}
+            values = settings if level == 2 else {}
             shaped = key if level == 0 else (*key, *((n, a.shape) for n, a in feeds.items()))
             shaped = (*shaped, *((n, a.tobytes()) for n, a in values.items()))
             entry = self._compiled.get(shaped)

@@ -15,6 +15,8 @@ from polymodel.spec import TensorSpec, dtype_name, onnx_dtype
 OPSET = 23
 """The opset that layers emit and that imported files are lifted to."""
 
+# The standard says that the output has the shape of the input; the schema's inference says nothing.
+_SHAPED_LIKE_INPUT = {"GroupNormalization", "MeanVarianceNormalization"}
 _MAX_DATA = 1024  # elements; shape inference looks at axes, sizes and counts, never at weights
 
 
@@ -81,9 +83,8 @@ def infer(
     except shape_inference.InferenceError as error:
         reason = str(error).split("]")[-1].strip() or str(error)
         raise ShapeError(f"{describe(node, inputs)}: {reason}") from None
-    if known.has_function or known.has_context_dependent_function:
-        vague = [n for n in node.output if n and not found.get(n, onnx.TypeProto()).tensor_type.HasField("shape")]
-        found = {**found, **_through_body(node, types, data, opset, vague)} if vague else found
+    if node.op_type in _SHAPED_LIKE_INPUT and node.domain == "":
+        found = {node.output[0]: types[node.input[0]]}
     specs = []
     for name in node.output:
         if not name:
@@ -93,26 +94,6 @@ def infer(
         else:
             specs.append(spec_of_type(found[name], name))
     return specs
-
-
-def _through_body(
-    node: onnx.NodeProto,
-    types: Mapping[str, onnx.TypeProto],
-    data: Mapping[str, onnx.TensorProto],
-    opset: int,
-    outputs: Sequence[str],
-) -> dict[str, onnx.TypeProto]:
-    """Types of outputs of an operator whose schema infers none: whole-model inference enters its function body."""
-    graph = onnx.helper.make_graph(
-        [node],
-        "call",
-        [onnx.ValueInfoProto(name=n, type=t) for n, t in types.items() if n not in data],
-        [onnx.ValueInfoProto(name=n) for n in outputs],
-        list(data.values()),
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid(node.domain, opset)], ir_version=10)
-    inferred = shape_inference.infer_shapes(model, data_prop=True)
-    return {v.name: v.type for v in inferred.graph.output}
 
 
 def check_dtypes(known: onnx.defs.OpSchema, node: onnx.NodeProto, inputs: Sequence[TensorSpec | None]) -> None:
