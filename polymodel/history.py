@@ -50,9 +50,24 @@ class History(Sequence[Row]):
 
     def to_json(self) -> list[dict[str, float | str]]:
         """Rows that strict JSON can hold: what is not finite becomes a word."""
-        return [{k: v if math.isfinite(v) else str(v) for k, v in row.items()} for row in self._rows]
+        return [{k: to_word(v) for k, v in row.items()} for row in self._rows]
 
     @classmethod
     def from_json(cls, rows: Sequence[Mapping[str, float | str]]) -> History:
         """The reverse of to_json, bit for bit."""
-        return cls([{k: float(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows])
+        return cls([{k: from_word(v) for k, v in row.items()} for row in rows])
+
+
+def to_word(value: float) -> float | str:
+    """A number, or the word for one that JSON cannot hold.
+
+    Example:
+        >>> to_word(0.5), to_word(float("inf"))
+        (0.5, 'inf')
+    """
+    return value if math.isfinite(value) else str(value)
+
+
+def from_word(value: float | str) -> float:
+    """The reverse of to_word."""
+    return float(value) if isinstance(value, str) else value

@@ -1,0 +1,67 @@
+"""Stopping when nothing gets better any more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+from polymodel.callbacks.base import Callback
+from polymodel.callbacks.monitor import Mode, Monitor
+from polymodel.errors import ConfigError
+
+if TYPE_CHECKING:
+    from polymodel.fit import Fit
+    from polymodel.history import Row
+
+
+@final
+class EarlyStopping(Callback):
+    """Stop after `patience` epochs in a row without a better value.
+
+    Epochs that lack the column (validation every n epochs) do not count.
+
+    Args:
+        monitor: column of the history.
+        patience: epochs without a better value that end the fit, >= 1.
+        min_delta: by how much a value must be better.
+        mode: "min", "max" or "auto"; see Monitor.
+
+    Raises:
+        ConfigError: an impossible value; at the start of a fit, a column that it will not have.
+
+    Example:
+        >>> EarlyStopping("val_loss", patience=3).patience
+        3
+    """
+
+    order: ClassVar[int] = 10
+
+    def __init__(
+        self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, mode: Mode = "auto"
+    ) -> None:
+        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
+            raise ConfigError(f"patience must be an integer of 1 or more, received {patience!r}")
+        self.monitor = Monitor(monitor, mode, min_delta)
+        self.patience = patience
+        self.waited = 0
+
+    def on_start(self, fit: Fit) -> None:
+        self.monitor.check(fit.columns)
+        self._decide(fit)  # a checkpoint of a fit that had stopped
+
+    def on_epoch(self, fit: Fit, row: Row) -> None:
+        if self.monitor.column not in row:
+            return
+        self.waited = 0 if self.monitor.improved(row) else self.waited + 1
+        self._decide(fit)
+
+    def _decide(self, fit: Fit) -> None:
+        if self.waited >= self.patience:
+            fit.stop(f"{self.monitor.column} has not been better than {self.monitor.best:.6g} for {self.waited} epochs")
+
+    def state(self) -> dict[str, Any]:
+        return {**self.monitor.state(), "waited": self.waited}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.monitor.restore(state)
+        self.waited = int(state["waited"])
