@@ -1,0 +1,238 @@
+"""A model: a module or an imported graph, the current values of its parameters, and the graphs made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from polymodel import losses as loss_table
+from polymodel import metrics as metric_table
+from polymodel.builder import Builder
+from polymodel.errors import GraphError
+from polymodel.graph import Graph
+from polymodel.losses import Loss
+from polymodel.metrics import Metric
+from polymodel.nn.build import Goal, build, drop_unused
+from polymodel.nn.module import Module
+from polymodel.nn.trace import Call
+from polymodel.passes.randomness import reproducible
+from polymodel.passes.training_mode import training_mode
+from polymodel.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from polymodel.summary import Summary
+
+LossLike = str | Mapping[str, Any] | Loss
+MetricLike = str | Mapping[str, Any] | Metric | Loss
+
+
+@final
+class Model:
+    """A module with its inputs and outputs named, and values for its parameters and buffers.
+
+    Initial values depend on the seed and the names only: the same model with the same seed starts the same everywhere.
+
+    Args:
+        module: its forward pass takes the inputs in their order.
+        inputs: spec of each input by name; name unknown sizes, ``("batch", 3, 32, 32)``.
+        outputs: names for what forward returns, in its order; the loss is computed from the first.
+        seed: of the initial values.
+
+    Raises:
+        GraphError: the module does not fit the inputs; the message names the layer.
+
+    Example:
+        >>> from polymodel import nn
+        >>> model = Model(nn.Linear(3, 2), {"x": TensorSpec(("batch", 3))}, ["logits"])
+        >>> model.graph.outputs, {n: v.shape for n, v in model.values.items()}
+        (('logits',), {'weight': (2, 3), 'bias': (2,)})
+    """
+
+    def __init__(
+        self, module: Module, inputs: Mapping[str, TensorSpec], outputs: Sequence[str], seed: int = 0
+    ) -> None:
+        if not isinstance(module, Module):
+            raise GraphError(f"expected a module, received {type(module).__name__}: Model.from_graph takes a Graph")
+        if isinstance(outputs, str) or not outputs:
+            raise GraphError(f"outputs is a list of one name or more, received {outputs!r}")
+        values = {n: p.initial(seed, n) for n, p in module.named_parameters()}
+        buffers = {n: b.value.copy() for n, b in module.named_buffers()}
+        self._start(module, {**values, **buffers}, tuple(values))
+        self.inputs = dict(inputs)
+        self.outputs = tuple(outputs)
+        self.seed = seed
+        self._trace(False, Goal())
+
+    @classmethod
+    def from_graph(cls, graph: Graph) -> Model:
+        """A model of a graph, for example one that `load_onnx` returned.
+
+        Training turns its BatchNormalization and Dropout to training mode; see passes/training_mode.py.
+        """
+        model = cls.__new__(cls)
+        model._start(graph, {**graph.parameters, **graph.buffers}, tuple(graph.parameters))
+        model.inputs = {n: graph.specs[n] for n in graph.inputs}
+        model.outputs = graph.outputs
+        model.seed = 0
+        model._frozen = set(graph.frozen)
+        return model
+
+    def _start(self, source: Module | Graph, values: dict[str, np.ndarray], parameters: tuple[str, ...]) -> None:
+        self.source = source
+        self._values = values
+        self._parameters = parameters
+        self._frozen: set[str] = set()
+        self._traced: dict[Any, tuple[Graph, list[Call]]] = {}
+
+    # -- values -----------------------------------------------------------------------------------------------------
+
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        """Values of all parameters and buffers by name; assigning a dict replaces (some of) them.
+
+        The arrays are not copied. Assigning raises GraphError when a name, shape or dtype differs.
+        """
+        return dict(self._values)
+
+    @values.setter
+    def values(self, values: Mapping[str, np.ndarray]) -> None:
+        arrays = {n: np.asarray(v) for n, v in values.items()}
+        self.graph.with_values(arrays)
+        self._values.update(arrays)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of all parameters, frozen ones included."""
+        return self._parameters
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """Names of parameters that training leaves as they are."""
+        return frozenset(self._frozen)
+
+    def freeze(self, *patterns: str) -> list[str]:
+        """Stop training parameters.
+
+        A BatchNorm whose parameters are all frozen uses its running statistics in training and keeps them.
+
+        Args:
+            patterns: names with the wildcards of fnmatch; "*" matches dots too: "conv*" is everything under conv.
+
+        Returns:
+            Names of the parameters that matched.
+
+        Raises:
+            GraphError: a pattern matches nothing.
+        """
+        names = self._matching(patterns)
+        self._frozen.update(names)
+        return names
+
+    def unfreeze(self, *patterns: str) -> list[str]:
+        """Train frozen parameters again; arguments and result as in freeze."""
+        names = self._matching(patterns)
+        self._frozen.difference_update(names)
+        return names
+
+    def _matching(self, patterns: Sequence[str]) -> list[str]:
+        names: list[str] = []
+        for pattern in patterns:
+            found = [n for n in self._parameters if fnmatchcase(n, pattern)]
+            if not found:
+                some = ", ".join(self._parameters[:12])
+                raise GraphError(f"pattern {pattern!r} matches no parameter; there are {some}")
+            names += [n for n in found if n not in names]
+        return names
+
+    # -- graphs -----------------------------------------------------------------------------------------------------
+
+    @property
+    def graph(self) -> Graph:
+        """The inference graph with the current values."""
+        return self.inference_graph()
+
+    def inference_graph(self, loss: LossLike | None = None, metrics: Sequence[MetricLike] = ()) -> Graph:
+        """The graph that predicts, with the current values.
+
+        Args:
+            loss: added as output "loss" of the first output and a further input "target"; None adds nothing.
+            metrics: added as outputs under their names.
+        """
+        return self._trace(False, _goal(loss, metrics))[0].with_values(self._values)
+
+    def training_graph(
+        self, loss: LossLike, metrics: Sequence[MetricLike] = (), randomness: str = "reproducible"
+    ) -> Graph:
+        """The graph of a training step, with the current values: dropout drops, BatchNorm uses the batch.
+
+        Args:
+            loss: output "loss", of the first output and a further input "target".
+            metrics: further scalar outputs, under their names.
+            randomness: "reproducible" has every dropout mask as a stream (see passes/randomness.py); "native" keeps the
+                Dropout operators, whose masks the framework draws.
+        """
+        if randomness not in ("reproducible", "native"):
+            raise GraphError(f"randomness is 'reproducible' or 'native', received {randomness!r}")
+        graph = self._trace(True, _goal(loss, metrics))[0]
+        if randomness == "reproducible":
+            key = ("reproducible", id(graph))
+            if key not in self._traced:
+                self._traced[key] = (reproducible(graph), [])
+            graph = self._traced[key][0]
+        return graph.with_values(self._values)
+
+    def summary(self, batch: int = 1) -> Summary:
+        """Layers with output shapes, parameters and FLOPs; printing it shows a table.
+
+        Args:
+            batch: size that FLOPs and output shapes have for the first unknown size of the inputs.
+        """
+        from polymodel.summary import summarize
+
+        return summarize(self, batch)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of matrix products and convolutions in one forward pass of one sample.
+
+        A multiply-add is two. See flops.py for what is counted.
+        """
+        from polymodel.flops import per_sample
+
+        return per_sample(self.graph)
+
+    def calls(self) -> list[Call]:
+        """Calls of modules in the inference graph, innermost first; none for an imported graph."""
+        return self._trace(False, Goal())[1]
+
+    def _trace(self, training: bool, goal: Goal) -> tuple[Graph, list[Call]]:
+        key = (training, goal, frozenset(self._frozen))
+        if key not in self._traced:
+            if isinstance(self.source, Module):
+                self._traced[key] = build(
+                    self.source, self.inputs, self.outputs, self._values, self.frozen, training=training, goal=goal
+                )
+            else:
+                self._traced[key] = (_extend(self.source, self.frozen, training, goal), [])
+        return self._traced[key]
+
+
+def _goal(loss: LossLike | None, metrics: Sequence[MetricLike]) -> Goal:
+    return Goal(None if loss is None else loss_table.get(loss), tuple(metric_table.get(m) for m in metrics))
+
+
+def _extend(graph: Graph, frozen: frozenset[str], training: bool, goal: Goal) -> Graph:
+    """An imported graph in training or inference mode, with loss and metrics behind it."""
+    graph = replace(graph, frozen=frozen)
+    if training:
+        graph = training_mode(graph)
+    if goal.loss is None and not goal.metrics:
+        return graph
+    b = Builder.extending(graph, training=training)
+    with b.active():
+        goal.attach(b, next(iter(b.outputs_so_far().values())))
+        return drop_unused(b.finish())
