@@ -94,6 +94,7 @@ class Trainer:
         self.step = 0
         self.epoch = 0
         self._output = model.graph.specs[model.graph.outputs[0]]
+        self._graph_hash = model.graph.hash
         chosen = get_backend(choose_backend(backend))
         training = Training(
             graph=model.training_graph(self.loss, self.metrics, randomness=given.randomness),
@@ -300,7 +301,7 @@ class Trainer:
         record = {
             "polymodel": __version__,
             "backend": {"name": self.program.backend.name, **self.program.backend.versions()},
-            "graph_hash": self.model.graph.hash,
+            "graph_hash": self._graph_hash,
             "step": self.step,
             "epoch": self.epoch,
             "batch": 0 if fit is None else fit["batch"],
@@ -346,10 +347,10 @@ class Trainer:
                 "use the same; for a fresh start from its weights assign model.values"
             )
         checkpoint.match_arrays(folder, "optimizer slots", state.slots, self.program.slot_values())
-        if record.get("graph_hash") != graph.hash:
+        if record.get("graph_hash") != self._graph_hash:
             raise CheckpointError(
                 f"checkpoint {folder} is of another model: parameters have the same names and shapes, but its graph is "
-                f"{str(record.get('graph_hash'))[:12]}..., this model's {graph.hash[:12]}... (other operators or "
+                f"{str(record.get('graph_hash'))[:12]}..., this model's {self._graph_hash[:12]}... (other operators or "
                 "settings): build the model that it was trained with"
             )
         if record.get("seed") != self.seed:

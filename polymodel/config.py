@@ -1,0 +1,234 @@
+"""The configuration of a run: what may stand in it, checked whole before any framework is imported."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Annotated, Any, Literal, final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from polymodel import losses, metrics, models
+from polymodel.errors import ConfigError
+from polymodel.optim.named import get_clip, get_optimizer, get_schedule, unknown
+from polymodel.registry import backends
+
+MODELS = (*models.REFERENCE, "digits_cnn")
+"""Names that `model.name` knows."""
+
+
+def _full(get: Callable[[Any], Any]) -> AfterValidator:
+    """Check a word or a mapping by making the object it stands for; keep it as a mapping with all defaults."""
+
+    def check(value: Any) -> Any:
+        made = get(value)
+        if made is None or not is_dataclass(made) or not isinstance(value, str | Mapping):
+            return value
+        given = {"name": value} if isinstance(value, str) else dict(value)
+        if "name" not in given:
+            return given
+        for entry in fields(made):
+            if entry.name not in given and entry.default is not MISSING:
+                default = entry.default
+                given[entry.name] = list(default) if isinstance(default, tuple) else default
+        return given
+
+    return AfterValidator(check)
+
+
+def _backend(value: str | None) -> str | None:
+    if value is not None and value not in backends():
+        close = difflib.get_close_matches(value, backends(), n=1)
+        hint = f" did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"unknown backend {value!r};{hint} registered are {', '.join(backends())}")
+    return value
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        raise ConfigError(f"expected auto, cpu, cuda or cuda:N, received {value!r}")
+    return value
+
+
+def _share_or_source(value: Any) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float) and 0 < value < 1:
+        return value
+    raise ConfigError(f"expected a share in (0, 1) to set aside, or a data source, received {value!r}")
+
+
+def _metrics(value: Any) -> Any:
+    if not isinstance(value, list):
+        raise ConfigError(f"expected a list of names, received {value!r}")
+    for item in value:
+        metrics.get(item)
+    return value
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+
+
+@final
+class ModelSection(_Section):
+    """Where the model comes from: exactly one of name, factory and onnx.
+
+    Attributes:
+        name: a reference model of polymodel.models.
+        factory: "package.module:function" or "file.py:function" (relative to the configuration); it returns a pm.Model.
+        onnx: an ONNX file.
+        args: keyword arguments of the factory; one that takes `seed` gets the run's seed.
+    """
+
+    name: str | None = None
+    factory: str | None = None
+    onnx: str | None = None
+    args: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one(self) -> ModelSection:
+        given = [k for k in ("name", "factory", "onnx") if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise ConfigError(f"model: exactly one of name, factory and onnx, received {', '.join(given) or 'none'}")
+        if self.name is not None and self.name not in MODELS:
+            close = difflib.get_close_matches(self.name, MODELS, n=1)
+            hint = f" did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(f"model.name: unknown model {self.name!r};{hint} known are {', '.join(MODELS)}")
+        if self.factory is not None and not re.fullmatch(r"[^:]+:[A-Za-z_]\w*", self.factory):
+            raise ConfigError(f"model.factory: expected module:function or file.py:function, received {self.factory!r}")
+        if self.args and self.factory is None:
+            raise ConfigError("model.args: only a factory takes arguments")
+        return self
+
+
+@final
+class DataSection(_Section):
+    """Samples: see polymodel.sources.read.
+
+    Attributes:
+        source: "sklearn:NAME", a .npz or a .csv file (relative to the configuration).
+        target: name of the target's array or column.
+        scale: what the features of a table are multiplied with.
+        validation: share of the samples to set aside, or another source; None for no validation.
+        test: likewise, for `polymodel evaluate`.
+    """
+
+    source: str
+    target: str = "target"
+    scale: float = 1.0
+    validation: Annotated[Any, AfterValidator(_share_or_source)] = None
+    test: Annotated[Any, AfterValidator(_share_or_source)] = None
+
+
+@final
+class CheckpointSection(_Section):
+    """See polymodel.callbacks.Checkpoints."""
+
+    every: int = Field(default=1, ge=0)
+    every_steps: int = Field(default=0, ge=0)
+    best: str | None = None
+    keep: int = Field(default=3, ge=0)
+
+
+@final
+class EarlyStoppingSection(_Section):
+    """See polymodel.callbacks.EarlyStopping."""
+
+    monitor: str = "val_loss"
+    patience: int = Field(5, ge=1)
+    min_delta: float = Field(0.0, ge=0)
+    mode: Literal["auto", "min", "max"] = "auto"
+
+
+@final
+class Config(_Section):
+    """A whole run. Keys are the YAML file's; see examples/digits.yaml."""
+
+    model: ModelSection
+    data: DataSection
+    loss: Annotated[Any, _full(losses.get)] = "cross_entropy"
+    optimizer: Annotated[Any, _full(get_optimizer)] = Field(default="adam", validate_default=True)
+    schedule: Annotated[Any, _full(get_schedule)] = None
+    clip: Annotated[Any, _full(get_clip)] = None
+    metrics: Annotated[Any, AfterValidator(_metrics)] = Field(default_factory=list)
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(32, ge=1)
+    validate_every: int = Field(1, ge=1)
+    seed: int = Field(default=0, ge=0)
+    backend: Annotated[str | None, AfterValidator(_backend)] = None
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    compile: Literal["auto", "native", "inductor", "xla"] = "auto"
+    threads: int | None = Field(None, ge=1)
+    deterministic: bool = False
+    randomness: Literal["reproducible", "native"] = "reproducible"
+    checkpoint: CheckpointSection = Field(default_factory=lambda: CheckpointSection())
+    early_stopping: EarlyStoppingSection | None = None
+    output: str | None = None
+
+    @model_validator(mode="after")
+    def _columns(self) -> Config:
+        """A column to watch must be one that the history will have."""
+        names = ["loss", *(metrics.get(m).name for m in self.metrics)]
+        columns = [*names, *(f"val_{n}" for n in names if self.data.validation is not None)]
+        watched = {"checkpoint.best": self.checkpoint.best}
+        if self.early_stopping is not None:
+            watched["early_stopping.monitor"] = self.early_stopping.monitor
+        for path, column in watched.items():
+            if column is not None and column not in columns:
+                close = difflib.get_close_matches(column, columns, n=1)
+                hint = f" did you mean {close[0]!r}?" if close else ""
+                way = " (val_ columns need data.validation)" if column.startswith("val_") else ""
+                raise ConfigError(f"{path}: no column {column!r};{hint} there are {', '.join(columns)}{way}")
+        return self
+
+
+def check(data: Any, name: str = "configuration") -> Config:
+    """The configuration that plain data describes.
+
+    Args:
+        data: what the YAML file holds.
+        name: file, for messages.
+
+    Raises:
+        ConfigError: one line for each problem, by dotted name, with the nearest valid key.
+
+    Example:
+        >>> check({"model": {"name": "lenet"}, "data": {"source": "a.npz"}, "epoch": 3})
+        Traceback (most recent call last):
+        polymodel.errors.ConfigError: configuration: epoch: unknown key; did you mean 'epochs'? valid keys: ...
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{name}: expected a mapping with the keys model and data, received {type(data).__name__}")
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        problems = [_problem(e) for e in error.errors(include_url=False)]
+        text = problems[0] if len(problems) == 1 else f"{len(problems)} problems\n  " + "\n  ".join(problems)
+        raise ConfigError(f"{name}: {text}") from None
+
+
+def _problem(error: Any) -> str:
+    path = ".".join(str(p) for p in error["loc"])
+    reason = error.get("ctx", {}).get("error")
+    if isinstance(reason, ConfigError):
+        words = str(reason)
+        return words if not path or words.startswith((f"{path}.", f"{path}:")) else f"{path}: {words}"
+    if error["type"] == "extra_forbidden":
+        return unknown(path, str(error["loc"][-1]), _keys(error["loc"][:-1]))
+    if error["type"] == "missing":
+        return f"{path}: missing"
+    message = error["msg"][0].lower() + error["msg"][1:].removeprefix("Input")
+    return f"{path}: {message.replace('input should be', 'expected')}, received {error['input']!r}"
+
+
+def _keys(path: Sequence[Any]) -> list[str]:
+    """Valid keys of the section at a path."""
+    section: Any = Config
+    for name in path:
+        kind = section.model_fields[name].annotation
+        kinds = getattr(kind, "__args__", (kind,))
+        section = next(k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel))
+    return list(section.model_fields)
