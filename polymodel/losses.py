@@ -83,15 +83,22 @@ class CrossEntropy(Loss):
     def build(self, b: Builder, output: Tensor, target: Tensor) -> Tensor:
         """One node; with label smoothing a few more behind its second output, log softmax."""
         weight = None if self.weight is None else np.asarray(self.weight, numpy_dtype(output.dtype))
-        attributes = {"reduction": "mean", "ignore_index": self.ignore_index}
+        hard, *log_p = b.ops(
+            "SoftmaxCrossEntropyLoss",
+            output,
+            target,
+            weight,
+            outputs=2 if self.label_smoothing else 1,
+            reduction="mean",
+            ignore_index=self.ignore_index,
+        )
         if not self.label_smoothing:
-            return b.op("SoftmaxCrossEntropyLoss", output, target, weight, **attributes)
-        hard, log_p = b.ops("SoftmaxCrossEntropyLoss", output, target, weight, outputs=2, **attributes)
+            return hard
         classes = output.shape[1]
         if not isinstance(classes, int):
             raise ShapeError(f"label smoothing needs a known number of classes, received {output.spec}")
-        soft = b.op("Neg", b.op("ReduceSum", log_p if weight is None else log_p * _columns(weight, output.rank), [1],
-                                keepdims=0))
+        weighted = log_p[0] if weight is None else log_p[0] * _columns(weight, output.rank)
+        soft = -b.op("ReduceSum", weighted, [1], keepdims=0)
         e = self.label_smoothing
         return hard * (1 - e) + self._mean(b, soft, target, weight) * (e / classes)
 
@@ -117,9 +124,10 @@ class CrossEntropy(Loss):
         if bad.any():
             place = tuple(int(i) for i in np.argwhere(bad)[0])
             ignored = "" if self.ignore_index is None else f" or {self.ignore_index} (ignored)"
+            last = classes - 1 if isinstance(classes, int) else "classes - 1"
             raise DataError(
-                f"label {int(target[place])} of sample {place[0]} is out of range: expected 0 to "
-                f"{int(classes) - 1 if isinstance(classes, int) else 'classes - 1'}{ignored}; {int(bad.sum())} labels are"
+                f"label {int(target[place])} of sample {place[0]} is out of range: expected 0 to {last}{ignored}; "
+                f"{int(bad.sum())} of {bad.size} labels are"
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 from polymodel.builder import Builder
 from polymodel.errors import ConfigError, ShapeError
@@ -15,13 +15,12 @@ from polymodel.tensor import Tensor
 
 
 class Metric(ABC):
-    """A scalar function of an output of the model and a target; nothing is differentiated through it.
+    """A scalar function of an output of the model and a target; nothing is differentiated through it."""
 
-    Attributes:
-        name: its name in histories and the name of its graph output.
-    """
-
-    name: str
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Its name in histories and the name of its graph output."""
 
     @abstractmethod
     def build(self, b: Builder, output: Tensor, target: Tensor) -> Tensor:
@@ -36,7 +35,7 @@ class Accuracy(Metric):
     The first of equal outputs counts as the largest.
     """
 
-    name: ClassVar[str] = "accuracy"
+    name = "accuracy"
 
     def build(self, b: Builder, output: Tensor, target: Tensor) -> Tensor:
         """ArgMax over axis 1, Equal, mean."""
@@ -54,7 +53,7 @@ class Accuracy(Metric):
 class BinaryAccuracy(Metric):
     """Share of elements where logit > 0 and target > 1/2 agree; output and target have one shape."""
 
-    name: ClassVar[str] = "binary_accuracy"
+    name = "binary_accuracy"
 
     def build(self, b: Builder, output: Tensor, target: Tensor) -> Tensor:
         """Greater, Equal, mean."""
@@ -66,7 +65,7 @@ class BinaryAccuracy(Metric):
 class MeanAbsoluteError(Metric):
     """Mean of |output - target| over all elements."""
 
-    name: ClassVar[str] = "mean_absolute_error"
+    name = "mean_absolute_error"
 
     def build(self, b: Builder, output: Tensor, target: Tensor) -> Tensor:
         """Sub, Abs, mean."""
@@ -81,7 +80,7 @@ class LossMetric(Metric):
     loss: Loss
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         """Name of the loss."""
         return self.loss.name
 
@@ -90,7 +89,11 @@ class LossMetric(Metric):
         return self.loss.build(b, output, target)
 
 
-METRICS: dict[str, type[Metric]] = {c.name: c for c in (Accuracy, BinaryAccuracy, MeanAbsoluteError)}
+METRICS: dict[str, type[Metric]] = {
+    "accuracy": Accuracy,
+    "binary_accuracy": BinaryAccuracy,
+    "mean_absolute_error": MeanAbsoluteError,
+}
 
 
 def get(metric: str | Mapping[str, Any] | Metric | Loss) -> Metric:

@@ -16,9 +16,10 @@ from polymodel.errors import GraphError
 from polymodel.graph import Graph
 from polymodel.losses import Loss
 from polymodel.metrics import Metric
-from polymodel.nn.build import Goal, build, drop_unused
+from polymodel.nn.build import LOSS, Goal, build, drop_unused
 from polymodel.nn.module import Module
 from polymodel.nn.trace import Call
+from polymodel.passes.differentiable import check_differentiable
 from polymodel.passes.randomness import reproducible
 from polymodel.passes.training_mode import training_mode
 from polymodel.spec import TensorSpec
@@ -178,6 +179,7 @@ class Model:
         if randomness not in ("reproducible", "native"):
             raise GraphError(f"randomness is 'reproducible' or 'native', received {randomness!r}")
         graph = self._trace(True, _goal(loss, metrics))[0]
+        check_differentiable(graph, LOSS)
         if randomness == "reproducible":
             key = ("reproducible", id(graph))
             if key not in self._traced:
@@ -206,7 +208,7 @@ class Model:
         return per_sample(self.graph)
 
     def calls(self) -> list[Call]:
-        """Calls of modules in the inference graph, innermost first; none for an imported graph."""
+        """Calls of modules in the inference graph, outermost first; none for an imported graph."""
         return self._trace(False, Goal())[1]
 
     def _trace(self, training: bool, goal: Goal) -> tuple[Graph, list[Call]]:

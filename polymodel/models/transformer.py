@@ -11,7 +11,7 @@ from polymodel.tensor import Tensor
 
 @final
 class TransformerClassifier(nn.Module):
-    """Learned positions, encoder layers that normalise first, mean over time: (batch, time, size) -> (batch, classes)."""
+    """Learned positions, layers that normalise first, mean over time: (batch, time, size) -> (batch, classes)."""
 
     def __init__(
         self,

@@ -22,10 +22,10 @@ from polymodel.tensor import Operand, Tensor
 class MultiheadAttention(Module):
     """Project, attend with every head, project back (Vaswani et al., "Attention is all you need", 2017, 3.2).
 
-    Parameters `in_proj_weight` (3 * embed_dim, embed_dim) for query, key and value on top of each other, Xavier uniform;
-    `in_proj_bias` (3 * embed_dim,), zeros; `out_proj.weight` (embed_dim, embed_dim) as in Linear; `out_proj.bias`, zeros;
-    as torch.nn.MultiheadAttention starts them. Emits the ONNX operator Attention; only in training with dropout it
-    emits the products and the softmax one by one, since that operator drops nothing.
+    Parameters `in_proj_weight` (3 * embed_dim, embed_dim) for query, key and value on top of each other, Xavier
+    uniform; `in_proj_bias` (3 * embed_dim,), zeros; `out_proj.weight` (embed_dim, embed_dim) as in Linear;
+    `out_proj.bias`, zeros; as torch.nn.MultiheadAttention starts them. Emits the ONNX operator Attention; only in
+    training with dropout it emits the products and the softmax one by one, since that operator drops nothing.
 
     Differs from PyTorch in two points: masks say what takes part (as in scaled_dot_product_attention, Keras and ONNX),
     and only the output is returned, not the weights.
@@ -136,5 +136,5 @@ def _masks(mask: Operand | None, padding: Operand | None) -> Operand | None:
 def _causal(q: Tensor, k: Tensor) -> Tensor:
     queries, keys = q.shape[2], k.shape[2]
     if not isinstance(queries, int) or not isinstance(keys, int):
-        raise ShapeError(f"is_causal with dropout needs known numbers of queries and keys, received {q.spec} and {k.spec}")
+        raise ShapeError(f"is_causal with dropout needs known numbers of queries and keys: {q.spec}, {k.spec}")
     return current_builder().constant(np.tri(queries, keys, dtype=bool))

@@ -81,7 +81,7 @@ def build(
         goal: loss and metrics.
 
     Returns:
-        The graph, and the calls of modules in the order in which they ended.
+        The graph, and the calls of modules in the order in which they began.
 
     Raises:
         GraphError: the model does not fit together, or does not return what `outputs` names.
@@ -118,7 +118,7 @@ def name_outputs(result: Any, names: Sequence[str]) -> dict[str, Tensor]:
     values = list(tensors(result))
     if len(values) != len(names):
         raise GraphError(
-            f"forward returned {len(values)} tensors, outputs names {len(names)} ({', '.join(names)}): name each of them"
+            f"forward returned {len(values)} tensors, outputs names {len(names)} ({', '.join(names)}): name each one"
         )
     return dict(zip(names, values, strict=True))
 

@@ -58,7 +58,8 @@ class Conv2d(Module):
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        self.weight, self.bias = _kernels(in_channels, out_channels, pair(kernel_size, 2, "kernel_size"), groups, bias, dtype)
+        kernel = pair(kernel_size, 2, "kernel_size")
+        self.weight, self.bias = _kernels(in_channels, out_channels, kernel, groups, bias, dtype)
 
     def forward(self, x: Operand) -> Tensor:
         """(batch, in_channels, height, width) -> (batch, out_channels, height', width')."""
@@ -91,7 +92,8 @@ class Conv1d(Module):
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        self.weight, self.bias = _kernels(in_channels, out_channels, pair(kernel_size, 1, "kernel_size"), groups, bias, dtype)
+        kernel = pair(kernel_size, 1, "kernel_size")
+        self.weight, self.bias = _kernels(in_channels, out_channels, kernel, groups, bias, dtype)
 
     def forward(self, x: Operand) -> Tensor:
         """(batch, in_channels, length) -> (batch, out_channels, length')."""
@@ -103,7 +105,7 @@ def _kernels(
     in_channels: int, out_channels: int, kernel: Sequence[int], groups: int, bias: bool, dtype: str
 ) -> tuple[Parameter, Parameter | None]:
     if groups < 1 or in_channels % groups or out_channels % groups:
-        raise ConfigError(f"groups must divide in_channels {in_channels} and out_channels {out_channels}, received {groups}")
+        raise ConfigError(f"groups must divide the channels in {in_channels} and out {out_channels}, received {groups}")
     start = init.fan_in_uniform(in_channels // groups * math.prod(kernel))
     weight = Parameter((out_channels, in_channels // groups, *kernel), start, dtype)
     return weight, Parameter((out_channels,), start, dtype) if bias else None

@@ -23,7 +23,8 @@ def getitem(x: Operand, index: Any) -> Tensor:
     items = _complete(x, index if isinstance(index, tuple) else (index,))
     b = current_builder()
     result = x.tensor()
-    slices = [(a, i) for a, i in enumerate(i for i in items if i is not None) if isinstance(i, slice) and i != slice(None)]
+    given = enumerate(i for i in items if i is not None)
+    slices = [(a, i) for a, i in given if isinstance(i, slice) and i != slice(None)]
     if slices:
         result = b.op(
             "Slice",

@@ -45,8 +45,8 @@ def normal(std: float = 1.0, mean: float = 0.0) -> Initializer:
 def fan_in_uniform(fan_in: int | None = None) -> Initializer:
     """Uniform in +-1/sqrt(fan_in): PyTorch's default for weights and biases of Linear and Conv.
 
-    PyTorch writes the weight's as kaiming_uniform(a=sqrt(5)), whose bound gain*sqrt(3/fan_in) with gain = sqrt(2/(1+a^2))
-    is the same number (torch.nn.init.kaiming_uniform_, torch.nn.Linear).
+    PyTorch writes the weight's as kaiming_uniform(a=sqrt(5)), whose bound gain*sqrt(3/fan_in), with
+    gain = sqrt(2/(1+a^2)), is the same number (torch.nn.init.kaiming_uniform_, torch.nn.Linear).
 
     Args:
         fan_in: number of inputs of an output; computed from the shape (out, in, *kernel) when None.

@@ -49,6 +49,7 @@ class Module(ABC):
         path = trace.modules.get(id(self))
         if path is None:
             path = f"{builder.path}.{kind}" if builder.path else kind
+        place = len(trace.calls)
         try:
             with builder.at(path):
                 result = self.forward(*inputs, **options)
@@ -57,7 +58,7 @@ class Module(ABC):
                 error.module = f"{path} ({kind})" if path else kind
                 error.args = (f"{error.module}: {error}",)
             raise
-        trace.calls.append(Call(path, kind, tuple(t.spec for t in tensors(result))))
+        trace.calls.insert(place, Call(path, kind, tuple(t.spec for t in tensors(result))))
         return result
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -65,8 +66,8 @@ class Module(ABC):
             isinstance(v, Module | Parameter | Buffer) for v in (value.values() if isinstance(value, dict) else value)
         ):
             raise GraphError(
-                f"{type(self).__name__}.{name} is a {type(value).__name__} of modules or parameters, which the model would "
-                "not find: use nn.ModuleList or nn.Sequential, or one attribute for each"
+                f"{type(self).__name__}.{name} is a {type(value).__name__} of modules or parameters, which the model "
+                "would not find: use nn.ModuleList or nn.Sequential, or one attribute for each"
             )
         object.__setattr__(self, name, value)
 

@@ -84,7 +84,7 @@ class AdaptiveAvgPool2d(Module):
     def __init__(self, output_size: int | Sequence[int] = 1) -> None:
         super().__init__()
         if output_size not in (1, (1, 1), [1, 1]):
-            raise ConfigError(f"output_size is 1, received {output_size!r}: use AvgPool2d with the window that gives it")
+            raise ConfigError(f"output_size is 1, received {output_size!r}: use AvgPool2d with a fitting window")
 
     def forward(self, x: Operand) -> Tensor:
         """(batch, channels, height, width) -> (batch, channels, 1, 1)."""

@@ -21,8 +21,8 @@ class LSTM(Module):
 
     Parameters of layer k, in the layout of the ONNX operator, D = 1 or 2 directions, gates in the order i, o, f, c:
     `weight_ih_lk` (D, 4 * hidden_size, inputs), `weight_hh_lk` (D, 4 * hidden_size, hidden_size), `bias_lk`
-    (D, 8 * hidden_size): input biases, then recurrent ones. All start uniform in +-1/sqrt(hidden_size), as torch.nn.LSTM
-    documents it (which orders the gates i, f, c, o and keeps two biases).
+    (D, 8 * hidden_size): input biases, then recurrent ones. All start uniform in +-1/sqrt(hidden_size), as
+    torch.nn.LSTM documents it (which orders the gates i, f, c, o and keeps two biases).
 
     Args:
         input_size: size of the last axis of the input.
@@ -132,13 +132,12 @@ def _run(
     """All layers; the final states come as one tensor for each kind of state."""
     b = current_builder()
     layers, directions, hidden = module.num_layers, 1 + module.bidirectional, module.hidden_size
-    weight: Parameter = getattr(module, "weight_ih_l0")
+    weight: Parameter = module.weight_ih_l0
     x = expect(x, rank=3, dtype=weight.dtype, last=module.input_size)
     kinds = 2 if op_type == "LSTM" else 1
     starts = [None] * kinds if state is None else [
         F.split(expect(s, rank=3, last=hidden), layers, 0) if layers > 1 else (s.tensor(),) for s in state
     ]
-    extra = {} if op_type == "LSTM" else {"linear_before_reset": 1}
     ends: list[list[Tensor]] = []
     y = F.permute(x, (1, 0, 2)) if module.batch_first else x
     for k in range(layers):
@@ -154,7 +153,7 @@ def _run(
             outputs=1 + kinds,
             hidden_size=hidden,
             direction="bidirectional" if module.bidirectional else "forward",
-            **extra,
+            linear_before_reset=None if op_type == "LSTM" else 1,
         )
         ends.append(final_states)
         last = k == layers - 1

@@ -45,7 +45,7 @@ class Trace:
         tensors: name of every parameter and buffer, by identity.
         values: value of every parameter and buffer, by name.
         frozen: names of parameters that are not trained.
-        calls: every module call so far, in the order in which they ended.
+        calls: every module call that has ended, in the order in which they began.
     """
 
     builder: Builder
@@ -104,5 +104,5 @@ def current_trace() -> Trace:
         return _current.get()
     except LookupError:
         raise GraphError(
-            "no model is being built: modules are called inside Module.forward, which pm.Model(module, inputs, outputs) calls"
+            "no model is being built: modules are called inside Module.forward, which pm.Model(module, ...) calls"
         ) from None

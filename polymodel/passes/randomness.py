@@ -96,7 +96,7 @@ def _replace(node: ir.Node, nodes: list[ir.Node], body: ir.Graph) -> None:
 def _replace_mask(old: ir.Value, nodes: list[ir.Node], node: ir.Node, body: ir.Graph) -> None:
     name = str(old.name)
     if len(nodes) == 1:
-        raise GraphError(f"{node.name!r} Dropout: its ratio is 0 and its mask {name!r} is used, which is all True: remove it")
+        raise GraphError(f"{node.name!r} Dropout: its ratio is 0 and its mask {name!r}, all True, is used: remove it")
     old.name = None
     copy = _node("Identity", [nodes[0].inputs[0]], f"{name}.copy", old)  # type: ignore[list-item]
     body.insert_before(node, copy)

@@ -32,7 +32,7 @@ def training_mode(graph: Graph) -> Graph:
             for statistic, result in zip(node.inputs[3:5], _batch_statistics(node), strict=True):
                 name = _state(node, statistic, body, parameters, buffers)
                 if name in updates:
-                    raise GraphError(f"{node.name!r}: two BatchNormalization nodes share the running statistic {name!r}")
+                    raise GraphError(f"{node.name!r}: two BatchNormalization nodes share the statistic {name!r}")
                 updates[name] = result
         elif node.domain == "" and node.op_type == "Dropout":
             _drop(node, body)
@@ -79,7 +79,7 @@ def _state(
         body.initializers.pop(name)
         body.inputs.append(statistic)
         return name
-    raise GraphError(f"{node.name!r} BatchNormalization: its running statistic {name!r} is computed, expected a stored value")
+    raise GraphError(f"{node.name!r} BatchNormalization: statistic {name!r} is computed, expected a stored value")
 
 
 def _drop(node: ir.Node, body: ir.Graph) -> None:
