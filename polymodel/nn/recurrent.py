@@ -54,7 +54,7 @@ class LSTM(Module):
     ) -> None:
         super().__init__()
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
+        self.batch_first, self.dropout, self.bidirectional, self.dtype = batch_first, dropout, bidirectional, dtype
         _declare(self, 4, input_size, hidden_size, num_layers, bias, bidirectional, dtype)
 
     def forward(
@@ -103,7 +103,7 @@ class GRU(Module):
     ) -> None:
         super().__init__()
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
+        self.batch_first, self.dropout, self.bidirectional, self.dtype = batch_first, dropout, bidirectional, dtype
         _declare(self, 3, input_size, hidden_size, num_layers, bias, bidirectional, dtype)
 
     def forward(
@@ -132,12 +132,9 @@ def _run(
     """All layers; the final states come as one tensor for each kind of state."""
     b = current_builder()
     layers, directions, hidden = module.num_layers, 1 + module.bidirectional, module.hidden_size
-    weight: Parameter = module.weight_ih_l0
-    x = expect(x, rank=3, dtype=weight.dtype, last=module.input_size)
+    x = expect(x, rank=3, dtype=module.dtype, last=module.input_size)
     kinds = 2 if op_type == "LSTM" else 1
-    starts = [None] * kinds if state is None else [
-        F.split(expect(s, rank=3, last=hidden), layers, 0) if layers > 1 else (s.tensor(),) for s in state
-    ]
+    starts = [_layers(s, layers, hidden) for s in state] if state is not None else [(None,) * layers] * kinds
     ends: list[list[Tensor]] = []
     y = F.permute(x, (1, 0, 2)) if module.batch_first else x
     for k in range(layers):
@@ -149,7 +146,7 @@ def _run(
             y,
             *parameters,
             lengths,
-            *(None if s is None else s[k] for s in starts),
+            *(s[k] for s in starts),
             outputs=1 + kinds,
             hidden_size=hidden,
             direction="bidirectional" if module.bidirectional else "forward",
@@ -160,6 +157,12 @@ def _run(
         y = _join(sequence, directions, hidden, module.batch_first and last)
     joined = [e[0] if layers == 1 else F.concat(e, 0) for e in zip(*ends, strict=True)]
     return y, joined
+
+
+def _layers(state: Operand, layers: int, hidden: int) -> tuple[Tensor | None, ...]:
+    """A state at the start cut into those of the layers."""
+    state = expect(state, rank=3, last=hidden)
+    return F.split(state, layers, 0) if layers > 1 else (state,)
 
 
 def _join(y: Tensor, directions: int, hidden: int, batch_first: bool) -> Tensor:
