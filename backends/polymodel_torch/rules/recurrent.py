@@ -1,19 +1,18 @@
 """LSTM, GRU and RNN: PyTorch's fused kernels where the configuration allows, the written-out recurrence elsewhere.
 
 Gate order: ONNX has i, o, f, c (LSTM) and z, r, h (GRU), PyTorch has i, f, c, o and r, z, h. Weights are put in order
-in the program, by one concatenation whose derivative is one concatenation again.
+in the program, at the cost of a copy.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, final
 
 from polymodel.plan import Node
 from polymodel_torch.compat import torch
 from polymodel_torch.rules.scan import Cell, scan
 from polymodel_torch.rules.table import TABLE, leaf
 
-_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _ORDER = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 _DEFAULT = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
 
@@ -62,12 +61,31 @@ def _is_fused(node: Node) -> bool:
     )
 
 
-def _ordered(w: torch.Tensor, kind: str) -> torch.Tensor:
-    """Gates along axis 0 from ONNX order to PyTorch order."""
-    if kind == "RNN":
-        return w
-    parts = w.chunk(_GATES[kind], 0)
-    return torch.cat([parts[i] for i in _ORDER[kind]])
+@final
+class _Ordered(torch.autograd.Function):  # type: ignore[misc]
+    """w (directions, n, gates * size, ...) -> n tensors for each direction with gates along axis 0 in another order.
+
+    Written as one operation because its parts, slices and joins in both directions, cost more in PyTorch's derivative
+    machinery than they move: an LSTM step of the size of the reference model is some milliseconds.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, w: torch.Tensor, order: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
+        ctx.order, ctx.shape = order, w.shape
+        gates = w.reshape(-1, len(order), w.shape[2] // len(order), *w.shape[3:])
+        return tuple(torch.cat([part[i] for i in order]) for part in gates)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        back = [ctx.order.index(i) for i in range(len(ctx.order))]
+        parts = [g.chunk(len(back), 0) for g in grads]
+        return torch.cat([part[i] for part in parts for i in back]).view(ctx.shape), None
+
+
+def _ordered(w: torch.Tensor, kind: str, count: int) -> tuple[torch.Tensor, ...]:
+    """Weights (directions, count * gates * size, ...) one by one, gates in PyTorch's order."""
+    return _Ordered.apply(w.reshape(w.shape[0], count, -1, *w.shape[2:]), _ORDER[kind])  # type: ignore[no-any-return]
 
 
 @leaf
@@ -78,10 +96,10 @@ def _fused(
     """x (length, batch, in), or batch first with layout 1; see `scan` for the other shapes and the results."""
     both, size = direction == "bidirectional", r.shape[2]
     weights = []
-    for d in range(2 if both else 1):
-        weights += [_ordered(w[d], kind), _ordered(r[d], kind)]
-        if b is not None:
-            weights += [_ordered(part, kind) for part in b[d].chunk(2)]
+    inputs, recurrent_ones = _ordered(w, kind, 1), _ordered(r, kind, 1)
+    biases = () if b is None else _ordered(b, kind, 2)
+    for d in range(w.shape[0]):
+        weights += [inputs[d], recurrent_ones[d], *biases[2 * d : 2 * d + 2]]
     if direction == "reverse":
         x = x.flip(layout)
     batch, first = x.shape[1 - layout], bool(layout)
