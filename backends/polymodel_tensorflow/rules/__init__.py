@@ -1,0 +1,35 @@
+"""Rules of the TensorFlow backend: importing this package fills the table."""
+
+from polymodel_tensorflow.rules import (
+    attention,
+    convolution,
+    elementwise,
+    indexing,
+    linear,
+    logic,
+    loss,
+    movement,
+    normalization,
+    pooling,
+    random,
+    recurrent,
+    reduction,
+)
+from polymodel_tensorflow.rules.table import TABLE
+
+__all__ = [
+    "TABLE",
+    "attention",
+    "convolution",
+    "elementwise",
+    "indexing",
+    "linear",
+    "logic",
+    "loss",
+    "movement",
+    "normalization",
+    "pooling",
+    "random",
+    "recurrent",
+    "reduction",
+]

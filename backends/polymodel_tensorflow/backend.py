@@ -1,0 +1,78 @@
+"""TensorFlow as a backend."""
+
+from __future__ import annotations
+
+from typing import final
+
+from polymodel.backend import Backend, Capabilities, CompileOptions, Program, Training
+from polymodel.errors import ConfigError, DeviceUnavailable
+from polymodel.graph import Graph
+from polymodel_tensorflow.compat import fix_threads, gpus, intra_op_threads, start, tf
+from polymodel_tensorflow.dtypes import DTYPES
+from polymodel_tensorflow.program import TensorFlowProgram
+from polymodel_tensorflow.rules import TABLE
+
+_COMPILE = frozenset({"native", "xla"})
+
+
+@final
+class TensorFlowBackend(Backend):
+    """Programs are tf.functions, compiled by XLA where that is faster."""
+
+    name = "tensorflow"
+    table = TABLE
+
+    def versions(self) -> dict[str, str]:
+        info = tf.sysconfig.get_build_info()
+        found = {"tensorflow": str(tf.__version__)}
+        found.update({k.removesuffix("_version"): str(info[k]) for k in ("cuda_version", "cudnn_version") if k in info})
+        return found
+
+    def devices(self) -> tuple[str, ...]:
+        return ("cpu", *(f"cuda:{i}" for i in range(len(gpus()))))
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            dtypes=DTYPES,
+            compile=_COMPILE,
+            notes=(
+                "threads are fixed when the first program of a process is compiled",
+                "deterministic=True holds for the whole process from then on",
+                "the CUDA build is another distribution: pip install 'tensorflow[and-cuda]'",
+            ),
+        )
+
+    def threads(self) -> int:
+        return intra_op_threads()
+
+    def compile(
+        self,
+        graph: Graph,
+        device: str = "auto",
+        *,
+        training: Training | None = None,
+        options: CompileOptions | None = None,
+    ) -> Program:
+        options = options or CompileOptions()
+        if options.compile not in ("auto", *_COMPILE):
+            raise ConfigError(
+                f"compile={options.compile!r}: backend 'tensorflow' knows {', '.join(('auto', *sorted(_COMPILE)))}"
+            )
+        place = self._device(device)
+        fix_threads(options.threads)
+        start()
+        if options.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        return TensorFlowProgram(self, graph, place, training, options)
+
+    def _device(self, device: str) -> str:
+        there = self.devices()
+        if device == "auto":
+            return there[1] if len(there) > 1 else "cpu"
+        wanted = "cuda:0" if device == "cuda" else device
+        if wanted not in there:
+            raise DeviceUnavailable(
+                f"device {device!r}: TensorFlow {tf.__version__} finds {', '.join(there)} here; GPUs need the build "
+                "'tensorflow[and-cuda]' and an NVIDIA driver"
+            )
+        return wanted

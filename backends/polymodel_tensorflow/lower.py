@@ -1,0 +1,91 @@
+"""Plan -> native values: every rule runs once, while TensorFlow traces; what it does is recorded in a graph.
+
+`compiler` is the written-down rule behind compile="auto".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from polymodel.errors import PolymodelError, Unsupported
+from polymodel.passes.expand_functions import expand_functions
+from polymodel.passes.fuse import fuse
+from polymodel.plan import Node, Plan
+from polymodel_tensorflow.dtypes import native_dtype
+from polymodel_tensorflow.layout import Layout, Values, choose
+from polymodel_tensorflow.rules import TABLE
+
+_PRODUCTS = frozenset({"MatMul", "Gemm", "Linear", "Attention", "Einsum"})
+_NOT_FOR_XLA = frozenset(
+    {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "LSTM", "GRU", "RNN", "NonZero", "Unique", "Scan"}
+)
+_XLA_FLOATS = frozenset({"float32", "float64"})
+
+
+def prepare(plan: Plan) -> Plan:
+    """Fuse what has a fast kernel, expand what has no rule, and refuse element types that TensorFlow lacks."""
+    plan = expand_functions(fuse(plan, TABLE), TABLE)
+    for node in plan.nodes:
+        TABLE.find(node)
+    for name in (*plan.inputs, *plan.constants):
+        native_dtype(plan.specs[name].dtype)
+    return plan
+
+
+def lower(plan: Plan, feeds: Mapping[str, tuple[Any, Layout]]) -> Values:
+    """Run the rules.
+
+    Args:
+        plan: from `prepare`.
+        feeds: a native value for each of plan.inputs, with the order of axes in which it is held.
+
+    Returns:
+        All values; `get` gives one in ONNX order.
+
+    Raises:
+        Unsupported: TensorFlow refuses a call.
+        NeedsStaticShape: a rule needs a size or a value that is unknown.
+    """
+    values = Values(plan.constants)
+    for name, (value, layout) in feeds.items():
+        values.put(name, value, layout)
+    for node in plan.nodes:
+        call, layout, fetch = choose(node, values.held)
+        results = _apply(call, list(fetch(values)))
+        for i, (name, result) in enumerate(zip(node.output_names, results, strict=False)):
+            if name:
+                follows = i == 0 or node.op_type in ("Dropout", "MaxPool")
+                values.put(name, result, layout if follows else None)
+    return values
+
+
+def _apply(node: Node, inputs: list[Any]) -> tuple[Any, ...]:
+    rule = TABLE.find(node)
+    while len(inputs) > 1 and inputs[-1] is None:
+        inputs.pop()
+    try:
+        result = rule.function(node, *inputs)
+    except PolymodelError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Unsupported(f"backend 'tensorflow' cannot lower {node}: {reason}") from error
+    return tuple(result) if isinstance(result, tuple | list) else (result,)
+
+
+def compiler(nodes: Iterable[Node], *, training: bool) -> str:
+    """What compile="auto" picks for a plan: "xla" or "native" (plain graph mode).
+
+    XLA compiles a training step that multiplies matrices and has neither convolutions, pooling nor recurrent layers,
+    all in float32 or float64. Measured in docs/performance: XLA makes the step of the multilayer perceptron and of the
+    transformer faster, and that of LeNet, ResNet-18 and the LSTM slower. predict and gradients stay in graph
+    mode, where one program serves every batch size; XLA would compile again for each.
+    """
+    if not training:
+        return "native"
+    calls = list(nodes)
+    operators = {node.op_type for node in calls}
+    floats = {s.dtype for node in calls for s in node.outputs if "float" in s.dtype}
+    dense = bool(operators & _PRODUCTS) and not operators & _NOT_FOR_XLA
+    return "xla" if dense and floats <= _XLA_FLOATS else "native"

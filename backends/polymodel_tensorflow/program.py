@@ -1,0 +1,237 @@
+"""A graph as traced TensorFlow functions over variables that hold its parameters, buffers and optimizer slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, SupportsFloat, final
+
+import numpy as np
+
+from polymodel.backend import Arrays, Backend, CompileOptions, Gradients, Predict, Program, Step, Training, is_float
+from polymodel.errors import GraphError
+from polymodel.graph import Graph
+from polymodel.plan import Plan
+from polymodel.spec import TensorSpec
+from polymodel_tensorflow import optimizers
+from polymodel_tensorflow.compat import tf
+from polymodel_tensorflow.dtypes import native_dtype
+from polymodel_tensorflow.layout import Layout, Values, from_layout, inverse, stored_layouts, to_layout
+from polymodel_tensorflow.lower import compiler, lower, prepare
+
+
+@final
+class TensorFlowProgram(Program):
+    """See polymodel.backend.Program.
+
+    Each compiled function is one concrete tf.function: traced when it is compiled, called with tensors by position.
+    """
+
+    def __init__(
+        self, backend: Backend, graph: Graph, device: str, training: Training | None, options: CompileOptions
+    ) -> None:
+        super().__init__(backend, graph, device, training, options)
+        self._place = native_device(device)
+        self._layouts = stored_layouts(graph)
+        with tf.device(self._place):
+            self.variables: dict[str, dict[str, Any]] = {
+                "parameters": {n: self._variable(n, a) for n, a in graph.parameters.items()},
+                "buffers": {n: self._variable(n, a) for n, a in graph.buffers.items()},
+                "slots": {n: self._variable(n, a) for n, a in self.slot_values().items()},
+            }
+        self._native: Any = None
+
+    @property
+    def native(self) -> Any:
+        """A tf.Module: see native.py."""
+        if self._native is None:
+            from polymodel_tensorflow.native import PolymodelModule
+
+            self._native = PolymodelModule(self)
+        return self._native
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    def layout_of(self, name: str) -> Layout:
+        """Order of axes in which a parameter, a buffer or a slot is stored."""
+        return self._layouts.get(name, self._layouts.get(name.partition("/")[2]))
+
+    def _variable(self, name: str, array: np.ndarray) -> Any:
+        held = to_layout(np.asarray(array), self.layout_of(name))
+        native_dtype(held.dtype.name)
+        return tf.Variable(held, trainable=name in self.graph.trainable, name=_scope_name(name))
+
+    def _read(self, role: str) -> Arrays:
+        return {n: from_layout(np.asarray(v.numpy()), self.layout_of(n)) for n, v in self.variables[role].items()}
+
+    def _write(self, role: str, values: Mapping[str, np.ndarray]) -> None:
+        for name, array in values.items():
+            self.variables[role][name].assign(to_layout(array, self.layout_of(name)), read_value=False)
+
+    # -- compiled functions -----------------------------------------------------------------------------------------
+
+    def _compile_predict(self, plan: Plan) -> Predict:
+        plan = prepare(plan)
+        fed = self._fed(plan)
+
+        def body(*tensors: Any) -> list[Any]:
+            values = lower(plan, self._feeds(plan, fed, tensors))
+            return [tf.identity(values.get(n)) for n in plan.outputs]
+
+        function = self.trace(body, [plan.inputs[n] for n in fed], self._jit(plan, training=False))
+
+        def run(feeds: Mapping[str, np.ndarray]) -> Arrays:
+            results = function(*(tf.convert_to_tensor(feeds[n]) for n in fed))
+            return {n: np.asarray(r.numpy()) for n, r in zip(plan.outputs, results, strict=True)}
+
+        return run
+
+    def _compile_gradients(self, plan: Plan, wrt: Sequence[str]) -> Gradients:
+        plan = prepare(plan)
+        fed = self._fed(plan)
+        given = [n for n in plan.outputs if is_float(plan.specs[n].dtype)]
+        targets = [n for n in wrt if n in plan.inputs]
+        found: list[str] = []
+
+        def body(*tensors: Any) -> list[Any]:
+            feeds = self._feeds(plan, fed, tensors)
+            values = lower(plan, feeds)
+            derivatives = tf.gradients(
+                [values.get(n) for n in given], [feeds[n][0] for n in targets], list(tensors[len(fed) :])
+            )
+            pairs = [(n, d) for n, d in zip(targets, derivatives, strict=True) if d is not None]
+            found[:] = [n for n, _ in pairs]
+            return [_in_onnx_order(tf.convert_to_tensor(d), feeds[n][1]) for n, d in pairs]
+
+        specs = [*(plan.inputs[n] for n in fed), *(plan.specs[n] for n in given)]
+        function = self.trace(body, specs, self._jit(plan, training=False)) if given and targets else None
+
+        def run(feeds: Mapping[str, np.ndarray], cotangents: Mapping[str, np.ndarray]) -> Arrays:
+            if function is None:
+                return {}
+            arrays = (*(feeds[n] for n in fed), *(cotangents[n] for n in given))
+            results = function(*(tf.convert_to_tensor(a) for a in arrays))
+            return {n: np.asarray(r.numpy()) for n, r in zip(found, results, strict=True)}
+
+        return run
+
+    def _compile_step(self, plan: Plan, training: Training) -> Step:
+        plan = prepare(plan)
+        fed = self._fed(plan)
+        jit = self._jit(plan, training=True)
+        names = [n for n in training.graph.trainable if n in plan.inputs]
+        dtype = _common_dtype(training.graph, names)
+        scalar_names = list(training.optimizer.scalars(training.optimizer.lr, 1))
+        returns, loss_name = training.returns, training.loss
+
+        def body(scalars: Any, *tensors: Any) -> list[Any]:
+            feeds = self._feeds(plan, fed, tensors)
+            values = lower(plan, feeds)
+            loss = values.get(loss_name)
+            pairs = zip(names, tf.gradients(loss, [feeds[n][0] for n in names]), strict=True)
+            gradients = {n: tf.convert_to_tensor(g) for n, g in pairs if g is not None}
+            gradients = optimizers.clipped(training.clip, gradients, dtype)
+            updates = [(self.variables["buffers"][b], values.get(n)) for b, n in training.graph.updates.items()]
+            by_name = dict(zip(scalar_names, tf.unstack(scalars), strict=True))
+            self._update(training, gradients, updates, by_name, dtype, tf.math.is_finite(loss), jit)
+            return [tf.identity(values.get(n)) for n in returns]
+
+        specs = [TensorSpec((len(scalar_names),), dtype), *(plan.inputs[n] for n in fed)]
+        function = self.trace(body, specs, jit)
+        last: list[Any] = [None, None]
+
+        def run(feeds: Mapping[str, np.ndarray], scalars: Mapping[str, float]) -> Mapping[str, SupportsFloat]:
+            if scalars != last[0]:
+                last[:] = [scalars, tf.constant(list(scalars.values()), dtype)]
+            return dict(zip(returns, function(last[1], *[tf.convert_to_tensor(feeds[n]) for n in fed]), strict=True))
+
+        return run
+
+    def _update(
+        self,
+        training: Training,
+        gradients: Mapping[str, Any],
+        buffers: Sequence[tuple[Any, Any]],
+        scalars: Mapping[str, Any],
+        dtype: str,
+        finite: Any,
+        jit: bool,
+    ) -> None:
+        """Write parameters, slots and buffers, unless the loss is not finite."""
+        parameters, slots = self.variables["parameters"], self.variables["slots"]
+        if jit:
+            new = optimizers.new_values(training.optimizer, parameters, gradients, slots, scalars, dtype)
+            for variable, value in (*new, *buffers):
+                variable.assign(tf.where(finite, value, variable.read_value()), read_value=False)
+            return
+
+        def write() -> Any:
+            optimizers.fused_update(training.optimizer, parameters, gradients, slots, scalars, dtype)
+            for variable, value in buffers:
+                variable.assign(value, read_value=False)
+            return tf.constant(True)
+
+        tf.cond(finite, write, lambda: tf.constant(False))
+
+    # -- tracing ----------------------------------------------------------------------------------------------------
+
+    def trace(self, body: Callable[..., list[Any]], specs: Sequence[TensorSpec], jit: bool) -> Callable[..., list[Any]]:
+        """Trace a function of tensors at once and return what calls it."""
+        signature = [_signature(s) for s in specs]
+
+        def placed(*tensors: Any) -> list[Any]:
+            with tf.device(self._place):
+                return body(*tensors)
+
+        function = tf.function(placed, input_signature=signature, autograph=False, jit_compile=jit)
+        concrete: Callable[..., list[Any]] = function.get_concrete_function()
+        return concrete
+
+    def feeds(self, plan: Plan, tensors: Mapping[str, Any]) -> dict[str, tuple[Any, Layout]]:
+        """What `lower` takes: given tensors, and the program's variables for the rest."""
+        found: dict[str, tuple[Any, Layout]] = {}
+        for name in plan.inputs:
+            if name in tensors:
+                found[name] = (tensors[name], None)
+            else:
+                role = "parameters" if name in self.variables["parameters"] else "buffers"
+                if name not in self.variables[role]:
+                    raise GraphError(f"value {name!r} is neither fed nor a parameter or buffer of the program")
+                found[name] = (self.variables[role][name].read_value(), self.layout_of(name))
+        return found
+
+    def _feeds(self, plan: Plan, fed: Sequence[str], tensors: Sequence[Any]) -> dict[str, tuple[Any, Layout]]:
+        return self.feeds(plan, dict(zip(fed, tensors[: len(fed)], strict=True)))
+
+    def _fed(self, plan: Plan) -> list[str]:
+        return [n for n in plan.inputs if n not in self.graph.parameters and n not in self.graph.buffers]
+
+    def _jit(self, plan: Plan, *, training: bool) -> bool:
+        choice = self.options.compile
+        return (compiler(plan.nodes, training=training) if choice == "auto" else choice) == "xla"
+
+
+def native_device(device: str) -> str:
+    """TensorFlow's name of "cpu" or "cuda:N"."""
+    kind, _, index = device.partition(":")
+    return "/CPU:0" if kind == "cpu" else f"/GPU:{index or 0}"
+
+
+def _scope_name(name: str) -> str:
+    """TensorFlow's variable names allow no blanks and must not begin with a slash."""
+    return "".join(c if c.isalnum() or c in "._/-" else "_" for c in name).lstrip("./-") or "value"
+
+
+def _signature(spec: TensorSpec) -> Any:
+    return tf.TensorSpec([d if isinstance(d, int) else None for d in spec.shape], native_dtype(spec.dtype))
+
+
+def _in_onnx_order(value: Any, layout: Layout) -> Any:
+    back = inverse(layout)
+    return value if back is None else tf.transpose(value, back)
+
+
+def _common_dtype(graph: Graph, names: Sequence[str]) -> str:
+    dtypes = {graph.parameters[n].dtype.name for n in names}
+    if len(dtypes) > 1:
+        raise GraphError(f"trained parameters have several element types ({', '.join(sorted(dtypes))}): cast them to one")
+    return dtypes.pop() if dtypes else "float32"

@@ -1,0 +1,75 @@
+"""Products of matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from polymodel.plan import Node
+from polymodel_tensorflow.compat import tf
+from polymodel_tensorflow.rules.table import TABLE, sizes
+
+_PRODUCT_TYPES = frozenset({"float16", "bfloat16", "float32", "float64", "int32", "int64", "complex64", "complex128"})
+
+
+def _in_product_type(node: Node, *values: Any) -> tuple[Any, ...]:
+    """Operands in a type whose products TensorFlow has; exact for integers, whose overflow wraps in the same way."""
+    if node.dtype() in _PRODUCT_TYPES:
+        return values
+    return tuple(tf.cast(v, tf.int64) for v in values)
+
+
+def rows_times(x: Any, w: Any, *, transpose: bool = False) -> Any:
+    """x (..., in) times w (in, out), or (out, in) with transpose, as one product of two matrices."""
+    if len(x.shape) == 2:
+        return tf.matmul(x, w, transpose_b=transpose)
+    dims = sizes(x)
+    flat = tf.matmul(tf.reshape(x, [-1, dims[-1]]), w, transpose_b=transpose)
+    return tf.reshape(flat, [*dims[:-1], w.shape[0 if transpose else 1]])
+
+
+@TABLE.rule("Linear", since=1, domain="polymodel")
+def linear(node: Node, x: Any, w: Any, b: Any = None) -> Any:
+    y = rows_times(x, w, transpose=True)
+    return y if b is None else tf.nn.bias_add(y, b)
+
+
+@TABLE.rule("MatMul", since=9)
+def matmul(node: Node, a: Any, b: Any) -> Any:
+    out = a.dtype
+    a, b = _in_product_type(node, a, b)
+    if node.rank(1) == 1:
+        y = tf.linalg.matvec(a, b) if node.rank(0) > 1 else tf.reduce_sum(a * b)
+    elif node.rank(0) == 1:
+        y = tf.squeeze(tf.matmul(a[None, :], b), -2)
+    elif node.rank(1) == 2 and 0 not in (a.shape[-1], b.shape[-1]):
+        y = rows_times(a, b)
+    else:
+        y = tf.matmul(a, b)
+    return tf.cast(y, out)
+
+
+@TABLE.rule("Gemm", since=11)
+def gemm(node: Node, a: Any, b: Any, c: Any = None) -> Any:
+    out, alpha, beta = a.dtype, node.attr("alpha"), node.attr("beta")
+    a, b = _in_product_type(node, a, b)
+    y = tf.cast(tf.matmul(a, b, transpose_a=bool(node.attr("transA")), transpose_b=bool(node.attr("transB"))), out)
+    if alpha != 1:
+        y = y * tf.cast(alpha, out)
+    if c is None or beta == 0:
+        return y
+    if beta != 1:
+        c = c * tf.cast(beta, out)
+    if c.shape.as_list() in ([y.shape[1]], [1, y.shape[1]]):
+        return tf.nn.bias_add(y, tf.reshape(c, [-1]))
+    return y + c
+
+
+@TABLE.rule("Einsum", since=12)
+def einsum(node: Node, *inputs: Any) -> Any:
+    equation = str(node.attr("equation")).replace(" ", "")
+    if "->" not in equation:
+        terms = equation.replace(",", "").replace("...", "")
+        once = sorted(c for c in set(terms) if terms.count(c) == 1)
+        equation += "->" + ("..." if "..." in equation else "") + "".join(once)
+    out = inputs[0].dtype
+    return tf.cast(tf.einsum(equation, *_in_product_type(node, *inputs)), out)
