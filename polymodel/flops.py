@@ -40,7 +40,7 @@ def per_sample(graph: Graph) -> int:
     """
     names = list(dict.fromkeys(d for n in graph.inputs for d in graph.specs[n].shape if isinstance(d, str)))
     if len(names) > 1:
-        raise GraphError(f"FLOPs depend on the sizes {', '.join(names[1:])}: give numbers to flops_by_node(graph, dims)")
+        raise GraphError(f"FLOPs depend on sizes {', '.join(names[1:])}: give numbers to flops_by_node(graph, dims)")
     return sum(flops_by_node(graph, dict.fromkeys(names, 1)).values())
 
 

@@ -54,7 +54,7 @@ class Model:
     """
 
     def __init__(
-        self, module: Module, inputs: Mapping[str, TensorSpec], outputs: Sequence[str], seed: int = 0
+        self, module: Module[Any], inputs: Mapping[str, TensorSpec], outputs: Sequence[str], seed: int = 0
     ) -> None:
         if not isinstance(module, Module):
             raise GraphError(f"expected a module, received {type(module).__name__}: Model.from_graph takes a Graph")
@@ -82,7 +82,7 @@ class Model:
         model._frozen = set(graph.frozen)
         return model
 
-    def _start(self, source: Module | Graph, values: dict[str, np.ndarray], parameters: tuple[str, ...]) -> None:
+    def _start(self, source: Module[Any] | Graph, values: dict[str, np.ndarray], parameters: tuple[str, ...]) -> None:
         self.source = source
         self._values = values
         self._parameters = parameters

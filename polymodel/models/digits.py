@@ -30,7 +30,7 @@ class DigitsCNN(nn.Module):
         x = F.relu(self.norm1(self.conv1(x)))
         x = F.max_pool2d(F.relu(self.norm2(self.conv2(x))), 2)
         x = self.dropout(F.relu(self.fc(F.flatten(x))))
-        return self.head(x)  # type: ignore[no-any-return]
+        return self.head(x)
 
 
 def digits_cnn(seed: int = 0, dropout: float = 0.25) -> Model:

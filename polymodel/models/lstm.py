@@ -20,4 +20,4 @@ class LSTMClassifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits."""
         _, (h, _) = self.rnn(x)
-        return self.head(h[0])  # type: ignore[no-any-return]
+        return self.head(h[0])

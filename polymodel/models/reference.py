@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class ReferenceModel:
         return x, generator.integers(0, CLASSES, n, dtype=np.int64)
 
 
-REFERENCE: dict[str, tuple[Callable[[], Module], int, tuple[int, ...]]] = {
+REFERENCE: dict[str, tuple[Callable[[], Module[Any]], int, tuple[int, ...]]] = {
     "mlp": (MLP, 128, (784,)),
     "lenet": (LeNet, 64, (1, 28, 28)),
     "resnet18": (ResNet18, 32, (3, 32, 32)),

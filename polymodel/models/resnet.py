@@ -48,4 +48,4 @@ class ResNet18(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits."""
         x = self.blocks(F.relu(self.norm(self.conv(x))))
-        return self.head(F.flatten(F.global_avg_pool2d(x)))  # type: ignore[no-any-return]
+        return self.head(F.flatten(F.global_avg_pool2d(x)))

@@ -36,4 +36,4 @@ class TransformerClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits."""
-        return self.head(F.mean(self.norm(self.layers(x + self.positions)), 1))  # type: ignore[no-any-return]
+        return self.head(F.mean(self.norm(self.layers(x + self.positions)), 1))

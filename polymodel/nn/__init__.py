@@ -34,6 +34,7 @@ from polymodel.nn.parameter import Buffer, Parameter
 from polymodel.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d
 from polymodel.nn.recurrent import GRU, LSTM
 from polymodel.nn.transformer import TransformerEncoderLayer
+from polymodel.tensor import Tensor
 
 __all__ = [
     "CELU",
@@ -77,6 +78,7 @@ __all__ = [
     "Softplus",
     "Softsign",
     "Tanh",
+    "Tensor",
     "TransformerEncoderLayer",
     "functional",
     "init",

@@ -60,7 +60,7 @@ class Goal:
 
 
 def build(
-    module: Module,
+    module: Module[Any],
     inputs: Mapping[str, TensorSpec],
     outputs: Sequence[str],
     values: Mapping[str, np.ndarray],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from polymodel.errors import GraphError
 from polymodel.nn.parameter import Buffer, Parameter
@@ -12,14 +14,17 @@ from polymodel.nn.trace import Call, current_trace
 from polymodel.tensor import Tensor
 
 T = TypeVar("T")
+R = TypeVar("R", default=Tensor)
 
 
-class Module(ABC):
+class Module(ABC, Generic[R]):
     """A layer, or a tree of them.
 
     A subclass assigns parameters, buffers and modules as attributes in `__init__` and writes `forward`, which takes
     and returns tensors. `pm.Model` calls it once to build the graph; it never runs on data. Names of parameters are
     attribute paths: ``self.conv = nn.Conv2d(...)`` has "conv.weight".
+
+    For type checkers, a module is generic in what `forward` returns; without a parameter that is a tensor.
 
     Example:
         >>> from polymodel import nn
@@ -34,10 +39,10 @@ class Module(ABC):
     """
 
     @abstractmethod
-    def forward(self, *inputs: Any, **options: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> R:
         """Call operators on the inputs and return the outputs: a tensor, or a tuple or dict of them."""
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
+    def __call__(self, *inputs: Any, **options: Any) -> R:
         """Run `forward` under this module's path, so that names and errors say where they come from.
 
         Raises:
@@ -71,11 +76,11 @@ class Module(ABC):
             )
         object.__setattr__(self, name, value)
 
-    def named_children(self) -> Iterator[tuple[str, Module]]:
+    def named_children(self) -> Iterator[tuple[str, Module[Any]]]:
         """(attribute name, module) of every direct child, in the order of assignment."""
         return ((n, v) for n, v in vars(self).items() if isinstance(v, Module))
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module[Any]]]:
         """(path, module) of this module ("") and all below, each once, depth first."""
         return _walk(self, prefix, set())
 
@@ -102,7 +107,7 @@ def tensors(result: Any) -> Iterator[Tensor]:
             yield from tensors(item)
 
 
-def _walk(module: Module, path: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
+def _walk(module: Module[Any], path: str, seen: set[int]) -> Iterator[tuple[str, Module[Any]]]:
     if id(module) in seen:
         return
     seen.add(id(module))
@@ -111,7 +116,7 @@ def _walk(module: Module, path: str, seen: set[int]) -> Iterator[tuple[str, Modu
         yield from _walk(child, f"{path}.{name}" if path else name, seen)
 
 
-def _owned(root: Module, kind: type[T]) -> Iterator[tuple[str, T]]:
+def _owned(root: Module[Any], kind: type[T]) -> Iterator[tuple[str, T]]:
     seen: set[int] = set()
     for path, module in root.named_modules():
         for name, value in vars(module).items():

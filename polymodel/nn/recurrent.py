@@ -14,7 +14,7 @@ from polymodel.tensor import Operand, Tensor
 
 
 @final
-class LSTM(Module):
+class LSTM(Module[tuple[Tensor, tuple[Tensor, Tensor]]]):
     """Long short-term memory over a sequence (Hochreiter and Schmidhuber, 1997, with forget gates; ONNX LSTM).
 
         i, o, f = sigmoid(...); c = tanh(...); C = f * C' + i * c; H = o * tanh(C)
@@ -75,7 +75,7 @@ class LSTM(Module):
 
 
 @final
-class GRU(Module):
+class GRU(Module[tuple[Tensor, Tensor]]):
     """Gated recurrent unit over a sequence (Cho et al., 2014; ONNX GRU with linear_before_reset=1, as in PyTorch).
 
         z, r = sigmoid(...); h = tanh(W x + b_W + r * (R H' + b_R)); H = (1 - z) * h + z * H'

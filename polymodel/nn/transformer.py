@@ -78,18 +78,18 @@ class TransformerEncoderLayer(Module):
         """(batch, time, d_model) with batch_first, else (time, batch, d_model); the same out."""
 
         def attend(t: Operand) -> Tensor:
-            y: Tensor = self.self_attn(t, mask=mask, key_padding_mask=key_padding_mask, is_causal=is_causal)
-            return self.dropout1(y)  # type: ignore[no-any-return]
+            y = self.self_attn(t, mask=mask, key_padding_mask=key_padding_mask, is_causal=is_causal)
+            return self.dropout1(y)
 
         def network(t: Operand) -> Tensor:
             hidden = self.dropout(_ACTIVATIONS[self.activation](self.linear1(t)))
-            return self.dropout2(self.linear2(hidden))  # type: ignore[no-any-return]
+            return self.dropout2(self.linear2(hidden))
 
         if self.norm_first:
             x = x + attend(self.norm1(x))
             return x + network(self.norm2(x))
         x = self.norm1(x + attend(x))
-        return self.norm2(x + network(x))  # type: ignore[no-any-return]
+        return self.norm2(x + network(x))
 
 
 _ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu}
