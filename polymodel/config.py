@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, Literal, final
@@ -68,7 +69,7 @@ def _metrics(value: Any) -> Any:
     return value
 
 
-class _Section(BaseModel):
+class _Section(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
 
 

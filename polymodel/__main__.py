@@ -1,0 +1,5 @@
+"""`python -m polymodel` is the command line."""
+
+from polymodel.cli import main
+
+main()

@@ -1,0 +1,62 @@
+"""polymodel export"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polymodel.cli.errors import reported
+from polymodel.cli.options import Debug, Json, Run, Which
+
+
+@reported
+def export(
+    run: Run,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default RUN/model.onnx.")
+    ] = None,
+    which: Which = "best",
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Compare ONNX Runtime with the reference beforehand.")
+    ] = True,
+    opset: Annotated[int, typer.Option("--opset", help="Version of the standard to write.")] = 23,
+    json_output: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write a trained model as an ONNX file. No framework is needed for it.
+
+    Examples:
+
+      polymodel export runs/digits-mxnet -o digits.onnx
+
+      polymodel export runs/digits-mxnet --checkpoint latest --opset 20
+    """
+    from polymodel import checkpoint
+    from polymodel.artifact.export import export as write
+    from polymodel.cli.run_folder import RunFolder
+    from polymodel.experiment import build_model
+
+    folder = RunFolder(run)
+    config = folder.config()
+    model = build_model(config)
+    path = folder.checkpoint(which)
+    state = checkpoint.load(path)
+    checkpoint.match_arrays(path, "parameters", state.parameters, model.graph.parameters)
+    checkpoint.match_arrays(path, "buffers", state.buffers, model.graph.buffers)
+    model.values = {**state.parameters, **state.buffers}
+    backend = dict(state.record.get("backend", {}))
+    metadata = {
+        "backend": str(backend.pop("name", "")),
+        **{f"version.{n}": str(v) for n, v in backend.items()},
+        "seed": str(state.record.get("seed")),
+        "step": str(state.record.get("step")),
+    }
+    file = output or run / "model.onnx"
+    write(model.graph, file, verify=verify, metadata=metadata, opset=opset)
+    if json_output:
+        print(json.dumps({"output": str(file), "checkpoint": str(path), "verified": verify, "opset": opset}))
+    else:
+        print(f"{file}: {path.name}, {'verified' if verify else 'not verified'}")

@@ -1,0 +1,43 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from polymodel.registry import backends
+
+
+def _backends(incomplete: str) -> list[str]:
+    return [n for n in backends() if n.startswith(incomplete)]
+
+
+def _split(text: str | None) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()] if text else []
+
+
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
+Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+BackendName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--backend",
+        autocompletion=_backends,
+        help="Goes before POLYMODEL_BACKEND, the configuration, and the first backend that is installed.",
+    ),
+]
+BackendNames: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--backends", autocompletion=_backends, help="Names with commas between; all registered by default."),
+]
+Device: TypeAlias = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda, cuda:N or auto; goes before the configuration.")
+]
+Run: TypeAlias = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `polymodel train` wrote.")]
+Which: TypeAlias = Annotated[
+    str, typer.Option("--checkpoint", help="best, latest, or the path of a checkpoint. best falls back to latest.")
+]
+names = _split
+"""The parts of a list with commas."""

@@ -1,0 +1,143 @@
+"""From a configuration to the objects that do the work."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from polymodel import losses, models, sources
+from polymodel.callbacks import Callback, Checkpoints, CSVLog, EarlyStopping
+from polymodel.config import Config
+from polymodel.data import Data, split
+from polymodel.errors import ConfigError
+from polymodel.model import Model
+from polymodel.options import CompileOptions
+from polymodel.registry import choose_backend
+from polymodel.trainer import Trainer
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """The samples of a run: for training, for validation, for a test."""
+
+    train: Data
+    validation: Data | None
+    test: Data | None
+
+
+def build_model(config: Config) -> Model:
+    """The model of a configuration, with its initial values.
+
+    Raises:
+        ConfigError: the factory cannot be found, does not take its arguments, or returns no model.
+        ArtifactError: the ONNX file cannot be read.
+    """
+    section = config.model
+    if section.onnx is not None:
+        from polymodel.artifact.load import load_onnx
+
+        return Model.from_graph(load_onnx(section.onnx))
+    if section.name == "digits_cnn":
+        return models.digits_cnn(config.seed)
+    if section.name is not None:
+        return models.reference(section.name, config.seed).model
+    assert section.factory is not None
+    factory = _function(section.factory)
+    arguments = dict(section.args)
+    known = inspect.signature(factory).parameters
+    if "seed" in known and "seed" not in arguments:
+        arguments["seed"] = config.seed
+    try:
+        inspect.signature(factory).bind(**arguments)
+    except TypeError as error:
+        raise ConfigError(f"model.args: {section.factory} {error}; it takes {', '.join(known) or 'nothing'}") from None
+    model = factory(**arguments)
+    if not isinstance(model, Model):
+        raise ConfigError(f"model.factory: {section.factory} returned {type(model).__name__}, expected a pm.Model")
+    return model
+
+
+def build_data(config: Config, model: Model) -> Splits:
+    """Read and split the samples of a configuration: the test is set aside first, then the validation.
+
+    Raises:
+        DataError: see polymodel.sources.read.
+    """
+    section = config.data
+    inputs = {n: model.graph.specs[n] for n in model.graph.inputs}
+    target = losses.get(config.loss).target(model.graph.specs[model.graph.outputs[0]])
+
+    def read(source: str) -> Data:
+        return sources.read(source, inputs, section.target, target, section.scale)
+
+    rest = read(section.source)
+    found: dict[str, Data | None] = {}
+    for name in ("test", "validation"):
+        want = getattr(section, name)
+        if isinstance(want, float):
+            rest, found[name] = split(rest, want, config.seed, name)
+        else:
+            found[name] = None if want is None else read(want)
+    return Splits(rest, found["validation"], found["test"])
+
+
+def build_trainer(config: Config, model: Model, backend: str | None = None, device: str | None = None) -> Trainer:
+    """The trainer of a configuration.
+
+    Args:
+        config: the run.
+        model: from build_model.
+        backend: goes before POLYMODEL_BACKEND, which goes before the configuration.
+        device: goes before the configuration.
+    """
+    return Trainer(
+        model,
+        loss=config.loss,
+        optimizer=config.optimizer,
+        metrics=config.metrics,
+        schedule=config.schedule,
+        clip=config.clip,
+        backend=choose_backend(backend, config.backend),
+        device=device or config.device,
+        seed=config.seed,
+        options=CompileOptions(config.compile, config.threads, config.deterministic, config.randomness),
+    )
+
+
+def build_callbacks(config: Config, folder: Path) -> list[Callback]:
+    """What watches the run and writes into its folder: history.csv and checkpoints/."""
+    c = config.checkpoint
+    found: list[Callback] = [
+        CSVLog(folder / "history.csv"),
+        Checkpoints(folder / "checkpoints", c.every, every_steps=c.every_steps, best=c.best, keep=c.keep),
+    ]
+    if config.early_stopping is not None:
+        found.append(EarlyStopping(**config.early_stopping.model_dump()))
+    return found
+
+
+def _function(name: str) -> Callable[..., Any]:
+    where, _, attribute = name.rpartition(":")
+    try:
+        module = _file_module(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"model.factory: cannot import {where}: {error}; for a file write file.py:name") from error
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        raise ConfigError(f"model.factory: {where} has no function {attribute!r}")
+    return function  # type: ignore[no-any-return]
+
+
+def _file_module(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise ConfigError(f"model.factory: file {path} does not exist")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
