@@ -43,7 +43,7 @@ def bench(
     if json_output:
         print(json.dumps(rows))
         return
-    print(f"{'model':<12} {'backend':<11} {'opt':<5} {'ratio':>6} {'min':>6} {'max':>6} {'step ms':>9} {'native ms':>9}")
+    print(f"{'model':<12} {'backend':<11} {'opt':<5} {'ratio':>6} {'min':>6} {'max':>6} {'step ms':>9} {'native':>9}")
     for r in rows:
         print(
             f"{r['model']:<12} {r['backend']:<11} {r['optimizer']:<5} {r['ratio']:>6.3f} {r['ratio_min']:>6.3f} "

@@ -63,7 +63,7 @@ def numpy_for_mxnet(m: Machine) -> Finding | None:
     if not (_mxnet(m) and _major(m, "numpy") >= 2):
         return None
     return Finding(
-        "warning", f"MXNet 1.9.1 was made for NumPy 1; NumPy {m.packages['numpy']} is installed", "pip install 'numpy<2'"
+        "warning", f"MXNet 1.9.1 was made for NumPy 1, here is NumPy {m.packages['numpy']}", "pip install 'numpy<2'"
     )
 
 
@@ -84,7 +84,7 @@ def few_threads(m: Machine) -> Finding | None:
     if not (value.isdigit() and int(value) < m.cores):
         return None
     return Finding(
-        "note", f"OMP_NUM_THREADS={value} on {m.cores} cores limits every backend", "unset it, or set threads: in the run"
+        "note", f"OMP_NUM_THREADS={value} on {m.cores} cores limits the backends", "unset it, or set threads: in the run"
     )
 
 

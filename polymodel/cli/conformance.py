@@ -38,7 +38,7 @@ def conformance(
     try:
         from polymodel_conformance.run import run
     except ModuleNotFoundError as error:
-        raise BackendUnavailable(f"the conformance suite is missing ({error}): pip install -e . in a checkout") from error
+        raise BackendUnavailable(f"no conformance suite ({error}): pip install -e . in a checkout") from error
     from polymodel.registry import backends as registered
 
     interpreters = dict(p.split("=", 1) for p in python or ())

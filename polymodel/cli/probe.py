@@ -60,7 +60,7 @@ def _ask(name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(lines[-1].removeprefix(_MARK))
         return found
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    return {"name": name, "usable": False, "reason": f"its framework ended the process (code {done.returncode}): {last}"}
+    return {"name": name, "usable": False, "reason": f"the process ended with code {done.returncode}: {last}"}
 
 
 if __name__ == "__main__":

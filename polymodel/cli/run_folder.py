@@ -16,7 +16,7 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from polymodel import checkpoint, config_file
 from polymodel.callbacks.checkpoints import best
@@ -108,8 +108,8 @@ class RunFolder:
         return checkpoint.resolve(self.checkpoints if which == "latest" else which)
 
 
-def _versions() -> dict[str, Any]:
-    found = {}
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
