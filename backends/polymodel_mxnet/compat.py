@@ -1,0 +1,130 @@
+"""The import of MXNet and every process-wide setting that this backend makes.
+
+1. MXNet 1.9.1 uses names that NumPy has dropped; they are given back before the import, here and nowhere else.
+2. MXNet reads its thread count when it is loaded and takes half of the cores unless OMP_NUM_THREADS is set; so it is
+   set to the cores of this process where the user has not set it.
+3. Reductions accumulate float16 in float32 (MXNET_SAFE_ACCUMULATION).
+4. NumPy shapes are on, so that tensors without axes and of size zero exist.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+
+
+def default_threads() -> int:
+    """OMP_NUM_THREADS when it is a number, else the cores that this process may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) > 0 else len(os.sched_getaffinity(0))
+
+
+_ALIASES: dict[str, Any] = {
+    "bool": bool,
+    "Inf": np.inf,
+    "NAN": np.nan,
+    "NaN": np.nan,
+    "NINF": -np.inf,
+    "PINF": np.inf,
+    "PZERO": 0.0,
+    "NZERO": -0.0,
+    "alltrue": np.all,
+    "sometrue": np.any,
+    "product": np.prod,
+    "cumproduct": np.cumprod,
+    "in1d": np.isin,
+    "msort": np.sort,
+    "trapz": None,
+    "round_": np.round,
+    "row_stack": np.vstack,
+    **dict.fromkeys(("mirr", "npv", "pmt", "ppmt", "pv", "rate")),
+}
+
+
+def _restore_numpy_names() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, value in _ALIASES.items():
+            if not hasattr(np, name):
+                setattr(np, name, value)
+
+
+os.environ.setdefault("OMP_NUM_THREADS", str(default_threads()))
+os.environ.setdefault("MXNET_SAFE_ACCUMULATION", "1")
+os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
+_restore_numpy_names()
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # its own DeprecationWarnings, from its own modules
+    import mxnet
+    from mxnet._ctypes.ndarray import CachedOp, _imperative_invoke
+    from mxnet._ctypes.symbol import _symbol_creator
+    from mxnet.base import _LIB, MXNetError, c_str, check_call
+
+LIB: Any = _LIB
+_GLOBALLY = 2  # the value of NPShapeState::kGlobalOn: for all threads, the engine's too
+mxnet.util.set_np_shape(_GLOBALLY)
+
+_Work = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+
+
+@_Work
+def _apply_threads(_: object, count: int | None) -> None:
+    _openmp().omp_set_num_threads(ctypes.c_int(count or 1))
+
+
+def _openmp() -> ctypes.CDLL:
+    """The OpenMP library that MXNet loaded: its symbols are visible through MXNet's own."""
+    return ctypes.CDLL(LIB._name)
+
+
+_threads = default_threads()
+
+
+def threads() -> int:
+    """Threads that one operator uses now."""
+    return _threads
+
+
+def use_threads(count: int | None) -> None:
+    """Set the threads of one operator; None means `default_threads`.
+
+    OpenMP keeps the number for each thread, and operators run on the engine's worker: it is set there.
+    """
+    global _threads
+    want = count or default_threads()
+    if want != _threads:
+        on_worker(_apply_threads, want)
+        _threads = want
+
+
+def on_worker(work: Any, argument: int) -> None:
+    """Run a C function (context, argument) on the engine's CPU worker and wait for it."""
+    context = mxnet.cpu()
+    place = (ctypes.c_int * 2)(context.device_typeid, context.device_id)
+    check_call(
+        LIB.MXEnginePushSyncND(
+            work, ctypes.c_void_p(argument), None, ctypes.byref(place), None, 0, None, 0, None, 0, None
+        )
+    )
+    mxnet.nd.waitall()
+
+
+__all__ = [
+    "LIB",
+    "CachedOp",
+    "MXNetError",
+    "_imperative_invoke",
+    "_symbol_creator",
+    "c_str",
+    "check_call",
+    "default_threads",
+    "mxnet",
+    "on_worker",
+    "threads",
+    "use_threads",
+]

@@ -1,0 +1,42 @@
+"""One CachedOp with its arguments bound: what a program calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from polymodel_mxnet.compat import CachedOp
+from polymodel_mxnet.dtypes import to_mxnet
+from polymodel_mxnet.lower import Lowered
+
+
+@final
+class Executable:
+    """A lowered plan, ready to run.
+
+    Memory and operator calls are planned once (static_alloc, static_shape); arguments named by `bound` and constants
+    are told to MXNet as parameters, so that it caches the calls that read them.
+    """
+
+    def __init__(self, lowered: Lowered, bound: Mapping[str, Any], context: Any) -> None:
+        self.lowered = lowered
+        constants = {n: to_mxnet(a, context) for n, a in lowered.constants.items()}
+        fixed = {**bound, **constants}
+        self.arguments: list[Any] = [fixed.get(n) for n in lowered.inputs]
+        self.fed = [(i, n) for i, n in enumerate(lowered.inputs) if n not in fixed]
+        data = [i for i, _ in self.fed]
+        flags = [
+            ("static_alloc", True),
+            ("static_shape", True),
+            ("data_indices", data),
+            ("param_indices", [i for i in range(len(lowered.inputs)) if i not in data]),
+        ]
+        self.call = CachedOp(lowered.symbol, flags)
+
+    def __call__(self, feeds: Mapping[str, Any]) -> list[Any]:
+        """Push the computation; returns MXNet arrays, one for each output."""
+        arguments = self.arguments
+        for i, name in self.fed:
+            arguments[i] = feeds[name]
+        results = self.call(*arguments)
+        return results if isinstance(results, list) else [results]

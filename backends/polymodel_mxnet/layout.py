@@ -1,0 +1,114 @@
+"""How a program's state lies in memory: all tensors of one role in one flat array, each seen through a view.
+
+One flat array makes an optimizer step one kernel instead of one for each parameter, a norm over all gradients one
+reduction, and saving one copy. Tensors start at multiples of 64 bytes. Values are in ONNX's order of axes always:
+oneDNN reorders convolution weights itself, inside its operators.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Mapping
+from typing import Any, final
+
+import numpy as np
+
+from polymodel_mxnet.compat import LIB, check_call, mxnet
+from polymodel_mxnet.dtypes import check_dtype, to_mxnet, to_numpy, write
+
+_ALIGN = 64  # bytes
+
+
+@final
+class Flat:
+    """Tensors of one element type in one flat array.
+
+    Attributes:
+        array: the flat mxnet.np array; the gaps between tensors hold zeros.
+        views: an array for each tensor, sharing memory with `array`.
+    """
+
+    def __init__(self, values: Mapping[str, np.ndarray], dtype: str, context: Any) -> None:
+        check_dtype(dtype, f"parameter or buffer {next(iter(values))!r}")
+        self.dtype, self.offsets, size = dtype, {}, 0
+        step = max(1, _ALIGN // np.dtype(dtype).itemsize)
+        for name, value in values.items():
+            self.offsets[name] = size
+            size += -(-value.size // step) * step
+        self.shapes = {n: v.shape for n, v in values.items()}
+        self.array = mxnet.nd.zeros(max(size, 1), context, dtype).as_np_ndarray()
+        self.views = {n: self.view(n) for n in values}
+        self.write(values)
+
+    def view(self, name: str) -> Any:
+        """A new array object on the memory of one tensor."""
+        shape = self.shapes[name]
+        size, start = int(np.prod(shape, dtype=np.int64)), self.offsets[name]
+        if size == 0:
+            return mxnet.nd.zeros(shape, self.array.context, self.dtype).as_np_ndarray()
+        return _window(self.array, start, start + size, shape)
+
+    def like(self, context: Any) -> Flat:
+        """Zeros in the same places."""
+        return Flat({n: np.zeros(s, self.dtype) for n, s in self.shapes.items()}, self.dtype, context)
+
+    def read(self) -> dict[str, np.ndarray]:
+        """Copies of all tensors."""
+        flat = to_numpy(self.array)
+        size = {n: int(np.prod(s, dtype=np.int64)) for n, s in self.shapes.items()}
+        return {n: flat[o : o + size[n]].reshape(self.shapes[n]).copy() for n, o in self.offsets.items()}
+
+    def write(self, values: Mapping[str, np.ndarray]) -> None:
+        """Overwrite some tensors."""
+        for name, value in values.items():
+            write(self.views[name], value)
+
+
+def _window(array: Any, start: int, stop: int, shape: tuple[int, ...]) -> Any:
+    """A part of a flat array on the same memory (indexing an mxnet.np array would copy)."""
+    part, shaped = ctypes.c_void_p(), ctypes.c_void_p()
+    check_call(LIB.MXNDArraySlice(array.handle, ctypes.c_uint32(start), ctypes.c_uint32(stop), ctypes.byref(part)))
+    owner = type(array)(handle=part)
+    sizes = (ctypes.c_int64 * len(shape))(*shape)
+    check_call(
+        LIB.MXNDArrayReshape64(owner.handle, len(shape), sizes, ctypes.c_bool(False), ctypes.byref(shaped))
+    )
+    return type(array)(handle=shaped)
+
+
+@final
+class State:
+    """Tensors by name, in one Flat for each element type."""
+
+    def __init__(self, values: Mapping[str, np.ndarray], context: Any) -> None:
+        self.flats: dict[str, Flat] = {}
+        for dtype in dict.fromkeys(v.dtype.name for v in values.values()):
+            of_type = {n: v for n, v in values.items() if v.dtype.name == dtype}
+            self.flats[dtype] = Flat(of_type, dtype, context)
+        self.order = tuple(values)
+
+    def __contains__(self, name: str) -> bool:
+        return any(name in f.views for f in self.flats.values())
+
+    def __getitem__(self, name: str) -> Any:
+        return next(f.views[name] for f in self.flats.values() if name in f.views)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.order)
+
+    def flat_of(self, name: str) -> Flat:
+        """Where a tensor lies."""
+        return next(f for f in self.flats.values() if name in f.views)
+
+    def read(self) -> dict[str, np.ndarray]:
+        """Copies of all tensors, in the order in which they were given."""
+        found = {n: v for f in self.flats.values() for n, v in f.read().items()}
+        return {n: found[n] for n in self.order}
+
+    def write(self, values: Mapping[str, np.ndarray]) -> None:
+        """Overwrite some tensors."""
+        for name, value in values.items():
+            self.flat_of(name).write({name: value})
+
+
+__all__ = ["Flat", "State", "to_mxnet"]

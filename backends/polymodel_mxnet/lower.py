@@ -1,0 +1,118 @@
+"""Plan -> one MXNet symbol over the whole graph: every rule runs once, on symbols.
+
+A plan has to be static: every size a number. A value without elements never reaches MXNet, whose kernels for such
+tensors kill the process in several places: it becomes an empty constant, and whatever would have made it is dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from polymodel.errors import NeedsStaticShape, PolymodelError, Unsupported
+from polymodel.passes.fuse import fuse
+from polymodel.plan import Node, Plan
+from polymodel.spec import TensorSpec, numpy_dtype
+from polymodel_mxnet.compat import mxnet
+from polymodel_mxnet.dtypes import NAMES, check_dtype
+from polymodel_mxnet.rules import TABLE
+from polymodel_mxnet.symbols import Symbol, Trace, constant, op, tracing, variable
+
+@final
+@dataclass(frozen=True)
+class Lowered:
+    """A plan as a symbol.
+
+    Attributes:
+        symbol: all outputs in one group.
+        inputs: names of the symbol's arguments, in its order: inputs of the plan and names of `constants`.
+        constants: values of arguments that are no inputs of the plan.
+        outputs: names of what the symbol returns.
+    """
+
+    symbol: Symbol
+    inputs: tuple[str, ...]
+    constants: dict[str, np.ndarray]
+    outputs: tuple[str, ...]
+
+
+def lower(plan: Plan, purpose: str, differentiated: frozenset[str] = frozenset(), detach: int | None = None) -> Lowered:
+    """Lower a plan.
+
+    Args:
+        plan: from `specialize`, with every size known.
+        purpose: "predict", "gradients" or "step": rules may choose their kernel by it.
+        differentiated: names of the inputs of which somebody takes a derivative.
+        detach: outputs from this one on get no derivative (metrics and new buffers of a step).
+
+    Raises:
+        Unsupported: an operator or element type that this backend lacks.
+        NeedsStaticShape: a size is unknown.
+    """
+    if not all(spec.is_static for spec in plan.inputs.values()):
+        raise NeedsStaticShape("MXNet programs are compiled for each input shape")
+    plan = fuse(plan, TABLE)
+    for name, spec in plan.inputs.items():
+        check_dtype(spec.dtype, f"value {name!r}")
+    outside = frozenset((*plan.inputs, *plan.constants))
+    with tracing(Trace(purpose, outside - differentiated)) as trace:
+        values = _values(plan, trace)
+        trace.scope = "output"
+        results = [_output(plan, values, i, detach) for i in range(len(plan.outputs))]
+    symbol = mxnet.sym.Group(results) if len(results) > 1 else results[0]
+    return Lowered(symbol, tuple(symbol.list_inputs()), _used(symbol, trace), plan.outputs)
+
+
+def _used(symbol: Symbol, trace: Trace) -> dict[str, np.ndarray]:
+    names = set(symbol.list_inputs())
+    return {n: a for n, a in trace.constants.items() if n in names}
+
+
+def _values(plan: Plan, trace: Trace) -> dict[str, Symbol]:
+    values = {n: _empty(spec) if spec.size == 0 else variable(n) for n, spec in plan.inputs.items()}
+    for name, array in plan.constants.items():
+        values[name] = constant(array) if array.dtype.name in NAMES else None
+    for node in plan.nodes:
+        trace.scope = node.name
+        inputs = [values[n] if n else None for n in node.input_names]
+        for name, spec, result in zip(node.output_names, node.outputs, _apply(node, inputs), strict=False):
+            if name and result is not None:
+                values[name] = _empty(spec) if spec.is_static and spec.size == 0 else result
+    return values
+
+
+def _apply(node: Node, inputs: list[Any]) -> tuple[Any, ...]:
+    rule = TABLE.find(node)
+    for name, spec in zip(node.output_names, node.outputs, strict=True):
+        if name:
+            check_dtype(spec.dtype, f"{node}: output {name!r}")
+    wanted = [s for n, s in zip(node.output_names, node.outputs, strict=True) if n]
+    if all(s.is_static and s.size == 0 for s in wanted):
+        return tuple(_empty(s) for s in node.outputs)
+    while len(inputs) > 1 and inputs[-1] is None:
+        inputs.pop()
+    try:
+        result = rule.function(node, *inputs)
+    except PolymodelError:
+        raise
+    except Exception as error:
+        raise Unsupported(f"backend 'mxnet' cannot lower {node}: {error}") from error
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _output(plan: Plan, values: dict[str, Symbol], i: int, detach: int | None) -> Symbol:
+    """What is returned is always made by an operator, once: never an argument itself, never one symbol twice."""
+    name = plan.outputs[i]
+    check_dtype(plan.specs[name].dtype, f"output {name!r}")
+    value = values[name]
+    if detach is not None and i >= detach:
+        return op("BlockGrad", value)
+    made_here = not (name in plan.inputs or name in plan.constants or name in plan.outputs[:i])
+    return value if made_here and value.list_inputs() != [value.name] else op("_copy", value)
+
+
+def _empty(spec: TensorSpec) -> Symbol:
+    check_dtype(spec.dtype, "a value")
+    return constant(np.empty([d for d in spec.shape if isinstance(d, int)], numpy_dtype(spec.dtype)))

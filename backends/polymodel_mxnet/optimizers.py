@@ -1,0 +1,159 @@
+"""Optimizer steps: fused kernels over flat arrays where they are the same formula, else the lowered update graph.
+
+`sgd_update` computes w = (1 - lr wd) w - lr g with its attributes in float32; all fused steps are made of it and of
+`adam_update`, on one flat array that holds all parameters of one element type:
+
+    g += weight_decay * p              sgd_update(g, p, lr=-weight_decay)
+    m  = momentum * m + g              sgd_update(m, g, lr=-1, wd=momentum - 1)
+    g += momentum * m   (Nesterov)     sgd_update(g, m, lr=-momentum)
+    p -= lr * d                        sgd_update(p, d, lr=lr)
+    p  = decay * p      (AdamW)        sgd_update(p, p, lr=1 - decay)
+
+momentum - 1 and 1 + (momentum - 1) are exact in float32 for momentum >= 0.5 (Sterbenz); otherwise, and in float64, the
+update graph is lowered. MXNet's own momentum kernel keeps lr inside the buffer, so it is not the same formula.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, final
+
+import numpy as np
+
+from polymodel.optim.adam import Adam, AdamW
+from polymodel.optim.base import Optimizer
+from polymodel.optim.clip import Clip, ClipNorm, ClipValue
+from polymodel.optim.sgd import SGD
+from polymodel.optim.update_graph import update_graph
+from polymodel.passes.specialize import specialize
+from polymodel.spec import TensorSpec
+from polymodel_mxnet.dtypes import to_mxnet, write
+from polymodel_mxnet.executable import Executable
+from polymodel_mxnet.layout import Flat, State
+from polymodel_mxnet.lower import lower
+from polymodel_mxnet.symbols import push
+
+
+class Update(ABC):
+    """The optimizer of a program: gradients in, parameters and slots changed in place.
+
+    Attributes:
+        gradients: where a step leaves the gradient of each parameter.
+        slots: the slots, by slot name.
+    """
+
+    def __init__(self, optimizer: Optimizer, clip: Clip | None, parameters: State, context: Any) -> None:
+        self.optimizer = optimizer
+        self.clip = clip
+        self.parameters = parameters
+        self.context = context
+        zeros = {n: np.zeros(parameters[n].shape, parameters[n].dtype) for n in parameters}
+        self.gradients = State(zeros, context)
+        self.slots = {slot: State(zeros, context) for slot in optimizer.slots}
+
+    @abstractmethod
+    def apply(self, scalars: Mapping[str, float]) -> None:
+        """Push the update of one step."""
+
+    @final
+    def read(self) -> dict[str, np.ndarray]:
+        """Copies of the slots, named "SLOT/PARAMETER"."""
+        return {f"{slot}/{n}": v for slot, state in self.slots.items() for n, v in state.read().items()}
+
+    @final
+    def write(self, values: Mapping[str, np.ndarray]) -> None:
+        """Overwrite some slots."""
+        for key, value in values.items():
+            slot, name = key.split("/", 1)
+            self.slots[slot].write({name: value})
+
+
+def make_update(optimizer: Optimizer, clip: Clip | None, parameters: State, context: Any) -> Update:
+    """The fastest update that is the same formula."""
+    kind = _Fused if _fusable(optimizer, parameters) else _Lowered
+    return kind(optimizer, clip, parameters, context)
+
+
+def _fusable(optimizer: Optimizer, parameters: State) -> bool:
+    if set(parameters.flats) != {"float32"}:
+        return False
+    if type(optimizer) is SGD:
+        return optimizer.momentum == 0 or optimizer.momentum >= 0.5
+    return type(optimizer) in (Adam, AdamW)
+
+
+@final
+class _Fused(Update):
+    """A few kernels over flat arrays."""
+
+    def apply(self, scalars: Mapping[str, float]) -> None:
+        p, g = (s.flats["float32"].array for s in (self.parameters, self.gradients))
+        slots = [s.flats["float32"].array for s in self.slots.values()]
+        if self.clip is not None:
+            _clip(self.clip, g)
+        if isinstance(self.optimizer, SGD):
+            _sgd(self.optimizer, scalars["lr"], p, g, *slots)
+        elif isinstance(self.optimizer, AdamW):
+            _axpy(p, p, 1.0 - scalars["decay"])
+            _adam(self.optimizer, scalars, 0.0, p, g, *slots)
+        elif isinstance(self.optimizer, Adam):
+            _adam(self.optimizer, scalars, self.optimizer.weight_decay, p, g, *slots)
+
+
+def _axpy(target: Any, other: Any, scale: float, decay: float = 0.0) -> None:
+    """target = (1 - scale * decay) * target - scale * other."""
+    push("sgd_update", target, other, out=target, lr=float(scale), wd=float(decay))
+
+
+def _sgd(rule: SGD, lr: float, p: Any, g: Any, m: Any = None) -> None:
+    if rule.weight_decay:
+        _axpy(g, p, -rule.weight_decay)
+    if m is None:
+        _axpy(p, g, lr)
+        return
+    _axpy(m, g, -1.0, rule.momentum - 1.0)
+    if rule.nesterov:
+        _axpy(g, m, -rule.momentum)
+    _axpy(p, g if rule.nesterov else m, lr)
+
+
+def _adam(rule: Adam | AdamW, scalars: Mapping[str, float], decay: float, p: Any, g: Any, m: Any, v: Any) -> None:
+    push(
+        "adam_update", p, g, m, v, out=p,
+        lr=scalars["step_size"], beta1=rule.betas[0], beta2=rule.betas[1], epsilon=scalars["eps_hat"], wd=decay,
+    )  # fmt: skip
+
+
+def _clip(clip: Clip, g: Any) -> None:
+    if isinstance(clip, ClipValue):
+        push("clip", g, out=g, a_min=-clip.limit, a_max=clip.limit)
+    elif isinstance(clip, ClipNorm):
+        norm = push("norm", g, ord=2)
+        scale = (clip.max_norm / (norm + 1e-6)).clip(None, 1.0)
+        push("_npi_multiply", g, scale, out=g)
+
+
+@final
+class _Lowered(Update):
+    """The update graph, lowered like a model."""
+
+    def __init__(self, optimizer: Optimizer, clip: Clip | None, parameters: State, context: Any) -> None:
+        super().__init__(optimizer, clip, parameters, context)
+        self.runs = [self._compile(flat) for flat in parameters.flats.values()]
+
+    def _compile(self, flat: Flat) -> tuple[Executable, dict[str, Any], dict[str, Any]]:
+        specs = {n: TensorSpec(s, flat.dtype) for n, s in flat.shapes.items()}
+        graph = update_graph(self.optimizer, specs, self.clip)
+        bound = {f"p/{n}": flat.views[n] for n in specs} | {f"g/{n}": self.gradients[n] for n in specs}
+        bound |= {f"{k}/{n}": state[n] for k, state in self.slots.items() for n in specs}
+        numbers = {k: to_mxnet(np.zeros((), flat.dtype), self.context) for k in graph.inputs if k not in bound}
+        run = Executable(lower(specialize(graph, graph.outputs), "predict"), {**bound, **numbers}, self.context)
+        return run, numbers, {n: bound[n.removeprefix("new/")] for n in graph.outputs}
+
+    def apply(self, scalars: Mapping[str, float]) -> None:
+        for run, numbers, targets in self.runs:
+            for name, array in numbers.items():
+                write(array, np.asarray(scalars[name], array.dtype))
+            for target, new in zip(targets.values(), run({}), strict=True):
+                push("_copyto", new, out=target)

@@ -1,0 +1,171 @@
+"""A graph compiled for MXNet, with its state."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, SupportsFloat, final
+
+import numpy as np
+
+from polymodel.backend import Arrays, Backend, Gradients, Predict, Program, Step, is_float
+from polymodel.graph import Graph
+from polymodel.options import CompileOptions, Training
+from polymodel.plan import Plan
+from polymodel_mxnet.compat import mxnet, use_threads
+from polymodel_mxnet.dtypes import to_mxnet, to_numpy
+from polymodel_mxnet.executable import Executable
+from polymodel_mxnet.layout import State
+from polymodel_mxnet.lower import lower
+from polymodel_mxnet.optimizers import Update, make_update
+from polymodel_mxnet.staging import Staging
+from polymodel_mxnet.symbols import push
+
+
+@final
+class Scalar:
+    """A number that a step returned: computed already or soon, read with float()."""
+
+    __slots__ = ("_array",)
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def __float__(self) -> float:
+        return float(self._array.asnumpy())
+
+    def __repr__(self) -> str:
+        return f"Scalar({float(self)})"
+
+
+@final
+class MXNetProgram(Program):
+    """Static CachedOps over whole graphs: one for each set of outputs and input shapes.
+
+    An error inside MXNet surfaces in the call that caused it: every call waits for what it computed, and a step waits
+    for its loss; the first step of a program waits for its update too.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        graph: Graph,
+        device: str,
+        context: Any,
+        training: Training | None,
+        options: CompileOptions,
+    ) -> None:
+        super().__init__(backend, graph, device, training, options)
+        self.context = context
+        if options.deterministic:
+            os.environ["MXNET_ENFORCE_DETERMINISM"] = "1"
+        trainable = set(training.graph.trainable) if training else set(graph.trainable)
+        self._trained = State({n: v for n, v in graph.parameters.items() if n in trainable}, context)
+        self._frozen = State({n: v for n, v in graph.parameters.items() if n not in trainable}, context)
+        self._buffers = State(graph.buffers, context)
+        self._update: Update | None = None
+        if training is not None:
+            self._update = make_update(training.optimizer, training.clip, self._trained, context)
+
+    # -- calls ------------------------------------------------------------------------------------------------------
+
+    def _compile_predict(self, plan: Plan) -> Predict:
+        run = Executable(lower(plan, "predict"), self.state_arrays(), self.context)
+        names = plan.outputs
+
+        def predict(feeds: Mapping[str, np.ndarray]) -> Arrays:
+            use_threads(self.options.threads)
+            results = run({n: to_mxnet(a, self.context) for n, a in feeds.items()})
+            return {n: to_numpy(r) for n, r in zip(names, results, strict=True)}
+
+        return predict
+
+    def _compile_gradients(self, plan: Plan, wrt: Sequence[str]) -> Gradients:
+        targets = [n for n in wrt if n in plan.inputs and is_float(plan.inputs[n].dtype) and plan.inputs[n].size]
+        lowered = lower(plan, "gradients", frozenset(targets))
+        state = {n: a.detach() for n, a in self.state_arrays().items()}
+        run = Executable(lowered, state, self.context)
+        targets = [n for n in targets if n in lowered.inputs]
+        heads = [i for i, n in enumerate(plan.outputs) if is_float(plan.specs[n].dtype)]
+
+        def gradients(feeds: Mapping[str, np.ndarray], cotangents: Mapping[str, np.ndarray]) -> Arrays:
+            use_threads(self.options.threads)
+            arrays = {**state, **{n: to_mxnet(a, self.context) for n, a in feeds.items()}}
+            slots = [mxnet.nd.zeros_like(arrays[n].as_nd_ndarray()).as_np_ndarray() for n in targets]
+            given = [to_mxnet(np.asarray(cotangents[plan.outputs[i]]), self.context) for i in heads]
+            if targets and heads:
+                mxnet.autograd.mark_variables([arrays[n] for n in targets], slots)
+                with mxnet.autograd.record():
+                    results = run(arrays)
+                mxnet.autograd.backward([results[i] for i in heads], given)
+            return {n: to_numpy(g) for n, g in zip(targets, slots, strict=True)}
+
+        return gradients
+
+    def _compile_step(self, plan: Plan, training: Training) -> Step:
+        update = self._update
+        assert update is not None
+        returns, changed = training.returns, tuple(training.graph.updates)
+        trained = [n for n in self._trained if n in plan.inputs and plan.inputs[n].size]
+        lowered = lower(plan, "step", frozenset(trained), detach=1)
+        run = Executable(lowered, self.state_arrays(), self.context)
+        staging = Staging({n: plan.inputs[n] for _, n in run.fed}, self.context)
+        trained = [n for n in trained if n in lowered.inputs]
+        unused = [n for n in self._trained if n not in trained]
+        mxnet.autograd.mark_variables([self._trained[n] for n in trained], [update.gradients[n] for n in trained])
+        record, targets = mxnet.autograd.record, [self._buffers[n] for n in changed]
+        first = True
+
+        def step(feeds: Mapping[str, np.ndarray], scalars: Mapping[str, float]) -> Mapping[str, SupportsFloat]:
+            nonlocal first
+            use_threads(self.options.threads)
+            arrays = staging.fill(feeds)
+            with record():
+                results = run(arrays)
+            for name in unused:
+                update.gradients[name][...] = 0
+            if trained:
+                results[0].backward()
+            loss = float(results[0].asnumpy())
+            if math.isfinite(loss):
+                update.apply(scalars)
+                for target, new in zip(targets, results[len(returns) :], strict=True):
+                    push("_copyto", new, out=target)
+            if first or not math.isfinite(loss):
+                mxnet.nd.waitall()
+                first = False
+            return {returns[0]: loss, **{n: Scalar(r) for n, r in zip(returns[1:], results[1:], strict=False)}}
+
+        return step
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    def state_arrays(self) -> dict[str, Any]:
+        """The arrays that hold parameters and buffers, by name."""
+        return {n: state[n] for state in (self._trained, self._frozen, self._buffers) for n in state}
+
+    def _read(self, role: str) -> Arrays:
+        if role == "slots":
+            return self._update.read() if self._update else {}
+        if role == "buffers":
+            return self._buffers.read()
+        found = {**self._trained.read(), **self._frozen.read()}
+        return {n: found[n] for n in self.graph.parameters}
+
+    def _write(self, role: str, values: Mapping[str, np.ndarray]) -> None:
+        if role == "slots":
+            if self._update:
+                self._update.write(values)
+            return
+        for state in (self._trained, self._frozen, self._buffers):
+            state.write({n: v for n, v in values.items() if n in state})
+
+    @property
+    def native(self) -> Any:
+        from polymodel_mxnet.native import block
+
+        return block(self)
+
+
+__all__ = ["MXNetProgram", "Scalar"]

@@ -1,0 +1,149 @@
+"""Conv and ConvTranspose in one, two and three dimensions.
+
+`_npx_convolution` is right in every configuration. `_npx_deconvolution` is used for float32 in one and two dimensions;
+it is wrong in float64 with stride and dilation 2 and missing in three dimensions, so there ConvTranspose is a Conv of the
+input with zeros in between. float16 is computed in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from polymodel.plan import Node
+from polymodel_mxnet.rules.linear import from_work, to_work, work_type
+from polymodel_mxnet.rules.movement import pad_zero
+from polymodel_mxnet.rules.table import TABLE
+from polymodel_mxnet.symbols import Symbol, concat, constant, cut, op, reshape
+
+Ints = tuple[int, ...]
+
+
+def window(node: Node, kernel: Ints) -> tuple[Ints, Ints, list[tuple[int, int]]]:
+    """Strides, dilations and pads (before, after) of every spatial axis, auto_pad resolved."""
+    count = len(kernel)
+    strides = tuple(node.attr("strides") or (1,) * count)
+    dilations = tuple(node.attr("dilations") or (1,) * count)
+    given = tuple(node.attr("pads") or (0,) * (2 * count))
+    mode = node.attr("auto_pad") or "NOTSET"
+    if mode == "NOTSET":
+        return strides, dilations, [(given[i], given[i + count]) for i in range(count)]
+    if mode == "VALID":
+        return strides, dilations, [(0, 0)] * count
+    pads = []
+    for i, size in enumerate(node.shape()[2:]):
+        out = -(-size // strides[i])
+        total = max((out - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 - size, 0)
+        small, large = total // 2, total - total // 2
+        pads.append((small, large) if mode == "SAME_UPPER" else (large, small))
+    return strides, dilations, pads
+
+
+def convolve(
+    x: Symbol, weight: Symbol, bias: Symbol | None, kernel: Ints, filters: int, groups: int = 1, **geometry: Ints
+) -> Symbol:
+    """MXNet's convolution; geometry is stride, dilate and pad."""
+    inputs = (x, weight) if bias is None else (x, weight, bias)
+    return op(
+        "_npx_convolution", *inputs, kernel=kernel, num_filter=filters, num_group=groups, no_bias=bias is None,
+        **geometry,
+    )  # fmt: skip
+
+
+@TABLE.rule("Conv", since=1)
+def conv(node: Node, x: Symbol, weight: Symbol, bias: Symbol = None) -> Symbol:
+    kind = node.dtype()
+    filters, kernel = node.dim(1, 0), node.shape(1)[2:]
+    strides, dilations, pads = window(node, kernel)
+    groups = int(node.attr("group"))
+    if 0 in node.shape(0) or 0 in node.shape(1):
+        zero = constant(np.zeros(node.out_shape(), kind))
+        return zero if bias is None else op("_npi_add", zero, reshape(bias, (filters, *[1] * len(kernel))))
+    x = to_work(x, kind)
+    if any(a != b for a, b in pads):
+        x = pad_zero(x, node.shape(), [(0, 0), (0, 0), *pads], 0.0, work_type(kind))
+        pads = [(0, 0)] * len(pads)
+    weight, bias = to_work(weight, kind), None if bias is None else to_work(bias, kind)
+    y = convolve(
+        x, weight, bias, kernel, filters, groups, stride=strides, dilate=dilations, pad=tuple(a for a, _ in pads)
+    )
+    return from_work(y, kind)
+
+
+@TABLE.rule("ConvTranspose", since=1)
+def conv_transpose(node: Node, x: Symbol, weight: Symbol, bias: Symbol = None) -> Symbol:
+    kind, groups = node.dtype(), int(node.attr("group"))
+    kernel, count = node.shape(1)[2:], node.rank() - 2
+    filters = node.dim(1, 1) * groups
+    strides = tuple(node.attr("strides") or (1,) * count)
+    dilations = tuple(node.attr("dilations") or (1,) * count)
+    out = node.out_shape()[2:]
+    full = [(n - 1) * s + (k - 1) * d + 1 for n, k, s, d in zip(node.shape()[2:], kernel, strides, dilations, strict=True)]
+    x, weight = to_work(x, kind), to_work(weight, kind)
+    if kind == "float64" or count > 2:
+        y = _stuffed(node, x, weight, strides, dilations)
+    else:
+        y = op(
+            "_npx_deconvolution", x, weight, kernel=kernel, stride=strides, dilate=dilations, num_filter=filters,
+            num_group=groups, no_bias=True,
+        )  # fmt: skip
+    y = _fit(node, y, full, out, (node.dim(0, 0), filters), work_type(kind))
+    if bias is not None:
+        y = op("_npi_add", y, reshape(to_work(bias, kind), (filters, *[1] * count)))
+    return from_work(y, kind)
+
+
+def _fit(node: Node, y: Symbol, full: list[int], out: Ints, lead: Ints, kind: str) -> Symbol:
+    """Cut the pads from the full result, or extend it by zeros where output_padding or output_shape reach further."""
+    sizes = list(full)
+    for i, before in enumerate(_begin(node, full, out)):
+        axis, begin, end = i + 2, max(before, 0), min(before + out[i], full[i])
+        if (begin, end) != (0, full[i]):
+            y = cut(y, axis, begin, end)
+        sizes[i] = end - begin
+        front, back = max(-before, 0), out[i] - sizes[i] - max(-before, 0)
+        if front or back:
+            width = [(0, 0)] * (len(full) + 2)
+            width[axis] = (front, back)
+            y = pad_zero(y, (*lead, *sizes), width, 0.0, kind)
+            sizes[i] = out[i]
+    return y
+
+
+def _begin(node: Node, full: list[int], out: Ints) -> list[int]:
+    """What is cut at the front of every axis."""
+    count = len(full)
+    mode = node.attr("auto_pad") or "NOTSET"
+    if mode == "NOTSET" and not node.attr("output_shape"):
+        return list((node.attr("pads") or (0,) * (2 * count))[:count])
+    if mode == "VALID":
+        return [0] * count
+    extra = node.attr("output_padding") or (0,) * count
+    total = [f + e - o for f, e, o in zip(full, extra, out, strict=True)]
+    return [t - t // 2 if mode != "SAME_UPPER" and mode != "NOTSET" else t // 2 for t in total]
+
+
+def _stuffed(node: Node, x: Symbol, weight: Symbol, strides: Ints, dilations: Ints) -> Symbol:
+    """A convolution of the input with stride - 1 zeros between elements by the flipped weight."""
+    sizes, kind = list(node.shape()), work_type(node.dtype())
+    for axis, stride in enumerate(strides, 2):
+        if stride > 1:
+            x = _spread(x, sizes, axis, stride, kind)
+            sizes[axis] = (sizes[axis] - 1) * stride + 1
+    channels, per_group, *kernel = node.shape(1)
+    groups = int(node.attr("group"))
+    weight = reshape(weight, (groups, channels // groups, per_group, int(np.prod(kernel))))
+    weight = op("_npi_flip", op("_np_transpose", weight, axes=(0, 2, 1, 3)), axis=(3,))
+    weight = reshape(weight, (groups * per_group, channels // groups, *kernel))
+    pad = tuple((k - 1) * d for k, d in zip(kernel, dilations, strict=True))
+    return convolve(
+        x, weight, None, tuple(kernel), groups * per_group, groups, stride=(1,) * len(kernel), dilate=dilations, pad=pad
+    )
+
+
+def _spread(x: Symbol, sizes: Sequence[int], axis: int, stride: int, kind: str) -> Symbol:
+    lead, size, tail = int(np.prod(sizes[:axis])), sizes[axis], int(np.prod(sizes[axis + 1 :]))
+    y = concat([reshape(x, (lead, size, 1, tail)), constant(np.zeros((lead, size, stride - 1, tail), kind))], 2)
+    y = cut(reshape(y, (lead, size * stride, tail)), 1, 0, (size - 1) * stride + 1)
+    return reshape(y, (*sizes[:axis], (size - 1) * stride + 1, *sizes[axis + 1 :]))

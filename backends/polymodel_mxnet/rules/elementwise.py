@@ -1,0 +1,342 @@
+"""Operators that act on each element by itself.
+
+Derivatives at kinks: relu'(0) = abs'(0) = 0; LeakyRelu, PRelu, Elu, Selu and Celu have their left derivative at 0; Max,
+Min and Clip give the whole derivative to the first of tied inputs. Kernels that MXNet computes in float32
+only, or rounds otherwise than the standard, are composed of exact ones.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+
+from polymodel.feeds import is_float
+from polymodel.plan import Node
+from polymodel_mxnet.dtypes import from_enum
+from polymodel_mxnet.rules.table import TABLE
+from polymodel_mxnet.symbols import Symbol, broadcast, cast, current_trace, op, select
+
+_UNARY = {
+    "Neg": (6, "_npi_negative"),
+    "Abs": (6, "_npi_abs"),
+    "Exp": (6, "_npi_exp"),
+    "Log": (6, "_npi_log"),
+    "Sqrt": (6, "_npi_sqrt"),
+    "Reciprocal": (6, "_npi_reciprocal"),
+    "Sign": (9, "_npi_sign"),
+    "Floor": (6, "_npi_floor"),
+    "Ceil": (6, "_npi_ceil"),
+    "Erf": (9, "_npx_erf"),
+    "Sin": (7, "_npi_sin"),
+    "Cos": (7, "_npi_cos"),
+    "Tan": (7, "_npi_tan"),
+    "Asin": (7, "_npi_arcsin"),
+    "Acos": (7, "_npi_arccos"),
+    "Atan": (7, "_npi_arctan"),
+    "Sinh": (9, "_npi_sinh"),
+    "Cosh": (9, "_npi_cosh"),
+    "Tanh": (6, "_npi_tanh"),
+    "Asinh": (9, "_npi_arcsinh"),
+    "Acosh": (9, "_npi_arccosh"),
+    "Atanh": (9, "_npi_arctanh"),
+    "Sigmoid": (6, "_npx_sigmoid"),
+    "Softsign": (1, "softsign"),
+}
+
+
+def _register_unary() -> None:
+    for op_type, (since, name) in _UNARY.items():
+        TABLE.rule(op_type, since=since)(lambda node, x, name=name: op(name, x))
+
+
+_register_unary()
+
+
+def relu(x: Symbol) -> Symbol:
+    """max(x, 0) with relu'(0) = 0; `Activation` would turn NaN into 0."""
+    return op("_npx_relu", x)
+
+
+def softplus(x: Symbol) -> Symbol:
+    """log(1 + exp(x)): MXNet's own kernel errs by 2e-6 in float32, this form by 5e-8, with the right derivative at 0."""
+    size = op("_npi_abs", x)
+    return x * 0.5 + size * 0.5 + op("_npi_log1p", op("_npi_exp", size * -1.0))
+
+
+def _below(x: Symbol) -> Symbol:
+    """min(x, 0), with derivative 1 at 0."""
+    return op("_npi_minimum_scalar", x, scalar=0.0, is_int=False)
+
+
+def add(node: Node, a: Symbol, b: Symbol) -> Symbol:
+    """Sum of two inputs; of one shape by the kernel that keeps oneDNN's blocked layout."""
+    same = node.spec(0).shape == node.spec(1).shape and node.dtype() == "float32" and node.rank() > 0
+    return op("elemwise_add" if same else "_npi_add", a, b)
+
+
+@TABLE.rule("Add", since=7)
+def add_rule(node: Node, a: Symbol, b: Symbol) -> Symbol:
+    return add(node, a, b)
+
+
+@TABLE.rule("Sub", since=7)
+def sub(node: Node, a: Symbol, b: Symbol) -> Symbol:
+    return op("_npi_subtract", a, b)
+
+
+@TABLE.rule("Mul", since=7)
+def mul(node: Node, a: Symbol, b: Symbol) -> Symbol:
+    if is_float(node.dtype()):
+        for x, y, i in ((a, b, 1), (b, a, 0)):
+            if node.is_const(i) and node.const(i).ndim == 0 and math.isfinite(node.const(i)) and node.rank(1 - i):
+                return op("_npi_multiply_scalar", x, scalar=float(node.const(i)), is_int=False)
+            del y
+    return op("_npi_multiply", a, b)
+
+
+@TABLE.rule("Div", since=7)
+def div(node: Node, a: Symbol, b: Symbol) -> Symbol:
+    return op("_npi_true_divide", a, b) if is_float(node.dtype()) else truncated_quotient(a, b, node.dtype())
+
+
+def truncated_quotient(a: Symbol, b: Symbol, dtype: str) -> Symbol:
+    """Integer quotient rounded toward zero; for int64 the float64 quotient is corrected by exact remainders."""
+
+    def rough(x: Symbol) -> Symbol:
+        return cast(op("trunc", op("_npi_true_divide", cast(x, "float64"), cast(b, "float64"))), dtype)
+
+    quotient = rough(a)
+    if dtype != "int64":
+        return quotient
+    quotient = quotient + rough(a - quotient * b)
+    sign = op("_npi_sign", a)
+    wrong = cast(((a - quotient * b) * sign) < 0, dtype)
+    return quotient - wrong * sign * op("_npi_sign", b)
+
+
+@TABLE.rule("Pow", since=7)
+def power(node: Node, a: Symbol, b: Symbol) -> Symbol:
+    kind, exponent = node.dtype(0), node.dtype(1)
+    if is_float(kind):
+        if node.is_const(1) and node.const(1).size == 1 and node.const(1).ndim <= node.rank(0):
+            value = float(node.const(1).reshape(()))
+            if value == 2.0:
+                return op("_npi_square", a)
+            if math.isfinite(value):
+                return op("_npi_power_scalar", a, scalar=value, is_int=False)
+        return op("_npi_power", a, b if exponent == kind else cast(b, kind))
+    if exponent == kind:
+        return op("_npi_power", a, b)
+    return cast(op("trunc", op("_npi_power", cast(a, "float64"), cast(b, "float64"))), kind)
+
+
+@TABLE.rule("Mod", since=10)
+def mod(node: Node, a: Symbol, b: Symbol) -> Symbol:
+    if not is_float(node.dtype()):
+        rest = a - truncated_quotient(a, b, node.dtype()) * b
+        if node.attr("fmod"):
+            return rest
+        wrong = cast((rest * op("_npi_sign", b)) < 0, node.dtype())
+        return rest + wrong * b
+    rest = _float_remainder(op("BlockGrad", a), op("BlockGrad", b), node)
+    if current_trace().purpose == "predict":
+        return rest
+    quotient = op("BlockGrad", op("trunc" if node.attr("fmod") else "_npi_floor", op("_npi_true_divide", a, b)))
+    return rest + (a - op("BlockGrad", a)) - quotient * (b - op("BlockGrad", b))
+
+
+def _float_remainder(a: Symbol, b: Symbol, node: Node) -> Symbol:
+    """fmod and floor-mod as in C and NumPy, special values included, from MXNet's remainder of positive numbers."""
+    kind, size, whole = node.dtype(), op("_npi_abs", a), op("_npi_isinf", b)
+    usual = op("_npi_multiply", b != 0, op("_npi_logical_not", whole))
+    divisor = select(usual, op("_npi_abs", b), 1.0, kind)
+    rest = op("_npi_mod", size, divisor)
+    rest = op("_npi_where", op("_npi_multiply", whole, op("_npi_isfinite", a)), op("_npi_add", size, rest * 0.0), rest)
+    sound = op("_npi_multiply", op("_npi_isfinite", a), op("_npi_multiply", b != 0, b == b))  # noqa: PLR0124
+    signed = select(sound, op("_npi_copysign", rest, a), math.nan, kind)
+    if node.attr("fmod"):
+        return signed
+    wrong = op("_npi_multiply", (signed * op("_npi_sign", b)) < 0, signed != 0)
+    return op("_npi_where", wrong, op("_npi_add", signed, b), signed)
+
+
+@TABLE.rule("Round", since=11)
+def round_(node: Node, x: Symbol) -> Symbol:
+    return op("_npi_around", x, decimals=0)
+
+
+@TABLE.rule("Relu", since=6)
+def relu_rule(node: Node, x: Symbol) -> Symbol:
+    return relu(x) if is_float(node.dtype()) else op("_npi_maximum_scalar", x, scalar=0.0, is_int=True)
+
+
+@TABLE.rule("LeakyRelu", since=6)
+def leaky_relu(node: Node, x: Symbol) -> Symbol:
+    return relu(x) + _below(x) * float(node.attr("alpha"))
+
+
+@TABLE.rule("PRelu", since=7)
+def prelu(node: Node, x: Symbol, slope: Symbol) -> Symbol:
+    if is_float(node.dtype()):
+        return relu(x) + _below(x) * slope
+    return op("_npi_where", x < 0, op("_npi_multiply", x, slope), x)
+
+
+@TABLE.rule("Elu", since=6)
+def elu(node: Node, x: Symbol) -> Symbol:
+    return relu(x) + op("_npi_expm1", _below(x)) * float(node.attr("alpha"))
+
+
+@TABLE.rule("Selu", since=6)
+def selu(node: Node, x: Symbol) -> Symbol:
+    alpha, gamma = float(node.attr("alpha")), float(node.attr("gamma"))
+    return (relu(x) + op("_npi_expm1", _below(x)) * alpha) * gamma
+
+
+@TABLE.rule("Celu", since=12)
+def celu(node: Node, x: Symbol) -> Symbol:
+    alpha = float(node.attr("alpha"))
+    return relu(x) + op("_npi_expm1", _below(x) * (1.0 / alpha)) * alpha
+
+
+@TABLE.rule("Softplus", since=1)
+def softplus_rule(node: Node, x: Symbol) -> Symbol:
+    return softplus(x)
+
+
+@TABLE.rule("Mish", since=18)
+def mish(node: Node, x: Symbol) -> Symbol:
+    return x * op("_npi_tanh", softplus(x))
+
+
+def gelu(node: Node, x: Symbol) -> Symbol:
+    """x * Phi(x), exact or with tanh."""
+    if node.attr("approximate") == "tanh":
+        inner = (x + op("_npi_power_scalar", x, scalar=3.0, is_int=False) * 0.044715) * math.sqrt(2.0 / math.pi)
+        return x * 0.5 * (op("_npi_tanh", inner) + 1.0)
+    if node.dtype() == "float32":
+        return op("_npx_leaky_relu", x, act_type="gelu")
+    return x * 0.5 * (op("_npx_erf", x * math.sqrt(0.5)) + 1.0)
+
+
+TABLE.rule("Gelu", since=20)(gelu)
+
+
+@TABLE.rule("Swish", since=24)
+def swish(node: Node, x: Symbol) -> Symbol:
+    return x * op("_npx_sigmoid", x * float(node.attr("alpha")))
+
+
+def _limit(x: Symbol, low: float, high: float) -> Symbol:
+    return op("_npi_minimum_scalar", op("_npi_maximum_scalar", x, scalar=low), scalar=high)
+
+
+@TABLE.rule("HardSigmoid", since=6)
+def hard_sigmoid(node: Node, x: Symbol) -> Symbol:
+    return _limit(x * float(node.attr("alpha")) + float(node.attr("beta")), 0.0, 1.0)
+
+
+@TABLE.rule("HardSwish", since=14)
+def hard_swish(node: Node, x: Symbol) -> Symbol:
+    return x * _limit(x * (1.0 / 6.0) + 0.5, 0.0, 1.0)
+
+
+@TABLE.rule("ThresholdedRelu", since=10)
+def thresholded_relu(node: Node, x: Symbol) -> Symbol:
+    return select(x > float(node.attr("alpha")), x, 0.0, node.dtype())
+
+
+@TABLE.rule("Shrink", since=9)
+def shrink(node: Node, x: Symbol) -> Symbol:
+    bias, limit, kind = float(node.attr("bias")), float(node.attr("lambd")), node.dtype()
+    y = x if is_float(kind) else cast(x, "float64")
+    inner = select(y > limit, y - bias, 0.0, kind if is_float(kind) else "float64")
+    result = op("_npi_where", y < -limit, y + bias, inner)
+    return result if is_float(kind) else cast(result, kind)
+
+
+@TABLE.rule("Clip", since=11)
+def clip(node: Node, x: Symbol, low: Symbol = None, high: Symbol = None) -> Symbol:
+    for name, i, bound in (("maximum", 1, low), ("minimum", 2, high)):
+        if bound is None:
+            continue
+        if node.is_const(i) and is_float(node.dtype()) and math.isfinite(node.const(i)):
+            x = op(f"_npi_{name}_scalar", x, scalar=float(node.const(i).reshape(())), is_int=False)
+        else:
+            x = op(f"_npi_{name}", x, broadcast(bound, node.shape()) if node.rank() else bound)
+    return x
+
+
+def _fold(name: str, node: Node, inputs: tuple[Symbol, ...]) -> Symbol:
+    return reduce(lambda a, b: op(name, a, b), inputs) if len(inputs) > 1 else op("_copy", inputs[0])
+
+
+@TABLE.rule("Max", since=8)
+def maximum(node: Node, *inputs: Symbol) -> Symbol:
+    return _fold("_npi_maximum", node, inputs)
+
+
+@TABLE.rule("Min", since=8)
+def minimum(node: Node, *inputs: Symbol) -> Symbol:
+    return _fold("_npi_minimum", node, inputs)
+
+
+@TABLE.rule("Sum", since=8)
+def sum_(node: Node, *inputs: Symbol) -> Symbol:
+    return _fold("_npi_add", node, inputs)
+
+
+@TABLE.rule("Mean", since=8)
+def mean(node: Node, *inputs: Symbol) -> Symbol:
+    return _fold("_npi_add", node, inputs) * (1.0 / len(inputs))
+
+
+@TABLE.rule("Softmax", since=13)
+def softmax(node: Node, x: Symbol) -> Symbol:
+    if node.rank() == 0:
+        return x * 0.0 + 1.0
+    return op("_npx_softmax", x, axis=node.axis())
+
+
+@TABLE.rule("LogSoftmax", since=13)
+def log_softmax(node: Node, x: Symbol) -> Symbol:
+    if node.rank() == 0:
+        return x * 0.0
+    return op("_npx_log_softmax", x, axis=node.axis())
+
+
+@TABLE.rule("Hardmax", since=13)
+def hardmax(node: Node, x: Symbol) -> Symbol:
+    axis, kind = node.axis(), node.dtype()
+    place = op("_npi_argmax", op("BlockGrad", x), axis=axis)
+    hot = op("_npx_one_hot", place, depth=node.dim(0, axis), dtype=kind)
+    order = list(range(node.rank() - 1))
+    order.insert(axis, node.rank() - 1)
+    return op("_np_transpose", hot, axes=tuple(order)) if node.rank() > 1 else hot
+
+
+@TABLE.rule("Identity", since=1)
+def identity(node: Node, x: Symbol) -> Symbol:
+    return x
+
+
+@TABLE.rule("Cast", since=6)
+def cast_rule(node: Node, x: Symbol) -> Symbol:
+    return convert(x, node.dtype(), from_enum(node.attr("to")))
+
+
+@TABLE.rule("CastLike", since=15)
+def cast_like(node: Node, x: Symbol, like: Symbol) -> Symbol:
+    return convert(x, node.dtype(), node.dtype(1))
+
+
+def convert(x: Symbol, old: str, new: str) -> Symbol:
+    """Convert elements as the standard says: whatever is not zero is True."""
+    if old == new:
+        return x
+    if new == "bool":
+        return op("BlockGrad", x) != 0
+    return cast(x, new)
+
+
+__all__ = ["add", "convert", "gelu", "relu", "softplus"]

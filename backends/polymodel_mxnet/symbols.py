@@ -1,0 +1,138 @@
+"""Building MXNet's symbolic graph: one function makes every operator call, inside the trace of one plan."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, TypeAlias, final
+
+import numpy as np
+
+from polymodel_mxnet.compat import LIB, _imperative_invoke, _symbol_creator, c_str, check_call, mxnet
+
+Symbol: TypeAlias = Any
+"""An mxnet.symbol.numpy symbol: it takes part in arithmetic with symbols and numbers."""
+
+
+@final
+@dataclass
+class Trace:
+    """What the rules of one plan share.
+
+    Attributes:
+        purpose: "predict", "gradients" or "step".
+        fixed: names of values from outside of which nobody takes a derivative.
+        constants: arrays that the graph takes besides its inputs, by the name of their variable.
+        scope: name of the call being lowered.
+    """
+
+    purpose: str
+    fixed: frozenset[str] = frozenset()
+    constants: dict[str, np.ndarray] = field(default_factory=dict)
+    scope: str = ""
+    count: int = 0
+
+    def name(self) -> str:
+        """A name for the next operator."""
+        self.count += 1
+        return f"{self.scope}.{self.count}"
+
+
+_trace: ContextVar[Trace] = ContextVar("trace")
+
+
+@contextmanager
+def tracing(trace: Trace) -> Iterator[Trace]:
+    """Make this the trace that `op` and `constant` add to."""
+    token = _trace.set(trace)
+    try:
+        yield trace
+    finally:
+        _trace.reset(token)
+
+
+def current_trace() -> Trace:
+    """The trace of the plan being lowered."""
+    return _trace.get()
+
+
+@lru_cache(maxsize=None)
+def handle(name: str) -> int:
+    """MXNet's handle of an operator."""
+    found = ctypes.c_void_p()
+    check_call(LIB.NNGetOpHandle(c_str(name), ctypes.byref(found)))
+    assert found.value is not None
+    return found.value
+
+
+def op(name: str, *inputs: Symbol, **attributes: Any) -> Symbol:
+    """Call an operator by its registered name; a list of symbols where it has several outputs."""
+    values = [text(v) for v in attributes.values()]
+    return _symbol_creator(handle(name), inputs, None, list(attributes), values, _trace.get().name(), True)
+
+
+def text(value: Any) -> str:
+    """An attribute as MXNet parses it: 20 digits, because its parser is off by one unit for some shorter numbers."""
+    return f"{value:.20g}" if isinstance(value, float) else str(value)
+
+
+def variable(name: str) -> Symbol:
+    """A value from outside."""
+    return mxnet.sym.var(name).as_np_ndarray()
+
+
+def constant(array: Any, dtype: str | None = None) -> Symbol:
+    """A constant array."""
+    trace, data = _trace.get(), np.ascontiguousarray(np.asarray(array, dtype))
+    name = f"constant.{len(trace.constants)}"
+    trace.constants[name] = data.reshape(np.shape(array))
+    return variable(name)
+
+
+def cast(x: Symbol, dtype: str) -> Symbol:
+    """Convert elements; the derivative passes between floating-point types only."""
+    if "float" not in dtype:
+        x = op("BlockGrad", x)
+    return op("_npi_cast", x, dtype=dtype)
+
+
+def reshape(x: Symbol, shape: Any) -> Symbol:
+    """Give new sizes, all of them known."""
+    return op("_np_reshape", x, newshape=tuple(int(s) for s in shape))
+
+
+def transpose(x: Symbol, axes: Any) -> Symbol:
+    """Reorder axes."""
+    axes = tuple(int(a) for a in axes)
+    return x if axes == tuple(range(len(axes))) else op("_np_transpose", x, axes=axes)
+
+
+def broadcast(x: Symbol, shape: Any) -> Symbol:
+    """Repeat along axes of size 1 and new leading axes."""
+    return op("_npi_broadcast_to", x, shape=tuple(int(s) for s in shape))
+
+
+def concat(parts: Any, axis: int) -> Symbol:
+    """Join along an axis."""
+    parts = list(parts)
+    return parts[0] if len(parts) == 1 else op("_npi_concatenate", *parts, num_args=len(parts), axis=axis)
+
+
+def cut(x: Symbol, axis: int, begin: int, end: int) -> Symbol:
+    """The elements begin..end-1 of an axis, at least one."""
+    return op("slice_axis", x, axis=axis, begin=begin, end=end)
+
+
+def select(condition: Symbol, x: Symbol, otherwise: float, dtype: str) -> Symbol:
+    """x where the condition holds, else a number; MXNet's own kernels for a number have wrong derivatives."""
+    return op("_npi_where", condition, x, constant(np.asarray(otherwise, dtype)))
+
+
+def push(name: str, *arrays: Any, out: Any = None, **attributes: Any) -> Any:
+    """Run an operator on arrays now, asynchronously; the result goes into `out` where that is given."""
+    values = [text(v) for v in attributes.values()]
+    return _imperative_invoke(handle(name), arrays, list(attributes), values, out, True, False)
