@@ -1,0 +1,200 @@
+"""The runner's side of a worker: starts it, sends jobs, and turns a crash or a hang into a result."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+
+from polymodel_conformance.jobs import Job, pack_graph, pack_rule
+from polymodel_conformance.wire import Closed, Late, Wire
+
+START_TIMEOUT = 180.0
+THREADS = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MXNET_OMP_MAX_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+
+@final
+class Unavailable(Exception):
+    """A backend that does not load; the message says why and what to type."""
+
+
+@final
+@dataclass(frozen=True)
+class Answer:
+    """What came of a job.
+
+    Attributes:
+        status: "done", "error" or "crash".
+        arrays: results of a job that was done.
+        error: class of the exception, or the signal.
+        message: what it said.
+        trace: where.
+    """
+
+    status: str
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    error: str = ""
+    message: str = ""
+    trace: str = ""
+
+
+@final
+class Worker:
+    """One backend in its own process, started on first use and again after it died.
+
+    Args:
+        backend: registered name.
+        python: interpreter to run it with; this one when None.
+        device: "cpu", "cuda:0", ...
+        timeout: seconds that one job may take.
+    """
+
+    def __init__(self, backend: str, python: str | None = None, device: str = "cpu", timeout: float = 300.0) -> None:
+        self.backend = backend
+        self.device = device
+        self.timeout = timeout
+        self.restarts = 0
+        self._python = python or sys.executable
+        self._process: subprocess.Popen[bytes] | None = None
+        self._wire: Wire | None = None
+        self._sent: set[str] = set()
+        self._lock = threading.RLock()
+        self._log = tempfile.TemporaryFile()
+        self.about: dict[str, Any] = {}
+
+    def start(self) -> dict[str, Any]:
+        """Start the process.
+
+        Returns:
+            What the backend says about itself.
+
+        Raises:
+            Unavailable: it does not load.
+        """
+        with self._lock:
+            if self._process is not None:
+                return self.about
+            command = [self._python, "-m", "polymodel_conformance.worker", self.backend, self.device]
+            environment = {**os.environ, **THREADS}
+            if self.device != "cpu":
+                environment.pop("CUDA_VISIBLE_DEVICES", None)
+            try:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=environment
+                )
+            except OSError as error:
+                raise Unavailable(f"cannot start {self._python}: {error}") from None
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            self._wire = Wire(self._process.stdout.fileno(), self._process.stdin.fileno())
+            self._sent = set()
+            try:
+                header, _ = self._wire.receive(START_TIMEOUT)
+            except (Closed, Late):
+                text = self._died()
+                raise Unavailable(f"the worker of {self.backend!r} did not start: {text}") from None
+            if header["status"] != "ready":
+                self.stop()
+                raise Unavailable(header["message"])
+            self.about = {k: v for k, v in header.items() if k != "status"}
+            return self.about
+
+    def call(self, job: Job) -> Answer:
+        """Do a job. A worker that dies or does not answer is stopped, and the job gets the blame."""
+        with self._lock:
+            try:
+                self.start()
+            except Unavailable as error:
+                return Answer("crash", error="Unavailable", message=str(error))
+            assert self._wire is not None
+            try:
+                header, arrays = self._exchange(self._wire, job)
+            except Closed:
+                return Answer("crash", error="crash", message=self._died())
+            except Late:
+                self.stop()
+                return Answer("crash", error="hang", message=f"no answer within {self.timeout:g} s")
+            if header["status"] == "done":
+                return Answer("done", arrays)
+            return Answer("error", {}, header["error"], header["message"], header.get("trace", ""))
+
+    def _exchange(self, wire: Wire, job: Job) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        key = job.key
+        header: dict[str, Any] = {"verb": job.verb, "key": key, "options": dict(job.options)}
+        if key in self._sent:
+            wire.send(header, job.arrays)
+            reply, arrays = wire.receive(self.timeout)
+            if reply["status"] != "need":
+                return reply, arrays
+        full, extra = _whole(job)
+        wire.send({**header, **full}, {**job.arrays, **extra})
+        self._sent.add(key)
+        return wire.receive(self.timeout)
+
+    def stop(self) -> None:
+        """End the process."""
+        with self._lock:
+            process, self._process, self._wire = self._process, None, None
+            if process is None:
+                return
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
+
+    def close(self) -> None:
+        """End the process for good."""
+        self.stop()
+        self._log.close()
+
+    def _died(self) -> str:
+        """Why the process is gone, with the end of what it printed."""
+        process = self._process
+        assert process is not None
+        try:
+            code = process.wait(5)
+        except subprocess.TimeoutExpired:
+            code = None
+        self.stop()
+        self.restarts += 1
+        self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, self._log.tell() - 2000))
+        tail = self._log.read().decode(errors="replace").strip()
+        what = "stopped" if code is None else signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return f"{what}; last output: {tail[-1500:] or 'none'}"
+
+
+def _whole(job: Job) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Everything that the worker needs to compile a job's program."""
+    graph, arrays = pack_graph("graph", job.graph)
+    header: dict[str, Any] = {"graph": graph}
+    training = job.training
+    if training is not None:
+        packed, more = pack_graph("training", training.graph)
+        arrays.update(more)
+        header["training"] = {
+            "graph": packed,
+            "loss": training.loss,
+            "metrics": training.metrics,
+            "optimizer": pack_rule(training.optimizer),
+            "clip": None if training.clip is None else pack_rule(training.clip),
+        }
+    return header, arrays

@@ -1,0 +1,158 @@
+"""The tolerance model: when is a tensor as close as its number format allows?
+
+Three rules, by what is compared:
+
+- exact: the same bits (moves, integers, comparisons, random streams).
+- ulp: the distance to the rounded float64 value in units in the last place (basic arithmetic).
+- rho: the error divided by the computed rounding floor sigma (everything that accumulates).
+
+rho is the larger of two numbers, so that neither a small error everywhere nor a large one in one element hides:
+rms(error) / sigma, and max |error_i| / s_i divided by 1 + sqrt(2 ln n), the size of the largest of n Gaussian errors. s_i
+joins the floor of the element with that of the tensor.
+
+A score up to the limit passes, up to ten times the limit it is suspicious, above it fails. Shape and dtype are compared
+exactly; NaN and infinities must be where they should be, of the right sign; nothing is replaced before comparing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from polymodel.spec import numpy_dtype
+from polymodel_conformance.verdict import Comparison, Verdict
+
+SUSPICIOUS = 10.0
+
+
+@final
+@dataclass(frozen=True)
+class Expected:
+    """What a tensor should be.
+
+    Attributes:
+        value: float64 for floating-point tensors, else the exact values.
+        dtype: element type that the tensor must have.
+        rule: "exact", "ulp" or "rho".
+        spread: for rho, the rounding floor of each element (rms), of the shape of value.
+        doubt: how far the floor may be underestimated because few runs measured it, >= 1.
+    """
+
+    value: np.ndarray
+    dtype: str
+    rule: str
+    spread: np.ndarray | None = None
+    doubt: float = 1.0
+
+
+def ulp_distance(got: np.ndarray, want: np.ndarray) -> np.ndarray:
+    """Number of representable values between two arrays of one floating-point dtype, float64; inf where one is NaN."""
+    bits = {2: np.int16, 4: np.int32, 8: np.int64}[got.dtype.itemsize]
+
+    def ordered(a: np.ndarray) -> np.ndarray:
+        i = np.ascontiguousarray(a).view(bits).astype(object if bits is np.int64 else np.int64)
+        low = int(np.iinfo(bits).min)
+        return np.where(i < 0, low - i, i)
+
+    distance: np.ndarray = np.abs(ordered(got) - ordered(want)).astype(np.float64)
+    nan = np.isnan(got) | np.isnan(want)
+    return np.where(nan, np.where(np.isnan(got) & np.isnan(want), 0.0, np.inf), distance)
+
+
+def compare(name: str, got: object, expected: Expected, limit: float) -> Comparison:
+    """Judge one tensor.
+
+    Args:
+        name: for the report.
+        got: what a backend returned; anything but an array fails.
+        expected: what it should be.
+        limit: score up to which it passes; ignored by "exact".
+    """
+    if not isinstance(got, np.ndarray):
+        return _fail(name, expected, limit, f"received {type(got).__name__}, expected an array")
+    dtype = numpy_dtype(expected.dtype)
+    if got.dtype != dtype:
+        return _fail(name, expected, limit, f"dtype is {got.dtype}, expected {dtype}")
+    if got.shape != expected.value.shape:
+        return _fail(name, expected, limit, f"shape is {list(got.shape)}, expected {list(expected.value.shape)}")
+    if got.size == 0:
+        return Comparison(name, Verdict.PASS, expected.rule, limit=limit)
+    if dtype.kind not in "fV" and dtype.name != "bfloat16":
+        return _exact(name, got, expected.value.astype(dtype), expected.rule)
+    with np.errstate(over="ignore"):
+        rounded = expected.value.astype(dtype)
+    problem = _special(got, rounded)
+    if problem:
+        return _fail(name, expected, limit, problem)
+    if expected.rule == "exact":
+        return _exact(name, got, rounded, "exact")
+    return _close(name, got, rounded, expected, limit)
+
+
+def _special(got: np.ndarray, want: np.ndarray) -> str:
+    """Where NaN and infinities differ, in words; empty when they agree."""
+    for what, mine, theirs in (
+        ("NaN", np.isnan(got), np.isnan(want)),
+        ("+inf", got == np.inf, want == np.inf),
+        ("-inf", got == -np.inf, want == -np.inf),
+    ):
+        wrong = np.argwhere(mine != theirs)
+        if len(wrong):
+            at = tuple(int(i) for i in wrong[0])
+            return f"{what} differs in {len(wrong)} elements, first at {at}: received {got[at]}, expected {want[at]}"
+    return ""
+
+
+def _exact(name: str, got: np.ndarray, want: np.ndarray, rule: str) -> Comparison:
+    same = (got == want) | ((got != got) & (want != want))
+    if bool(np.all(same)):
+        return Comparison(name, Verdict.PASS, rule)
+    wrong = np.argwhere(~same)
+    at = tuple(int(i) for i in wrong[0])
+    text = f"{len(wrong)} of {got.size} elements differ, first at {at}: received {got[at]}, expected {want[at]}"
+    gap = 0.0
+    if got.dtype != bool:
+        with np.errstate(invalid="ignore"):
+            gap = float(np.nanmax(np.abs(got.astype(np.float64) - want.astype(np.float64))))
+    return Comparison(name, Verdict.FAIL, rule, math.inf, 0.0, max_abs=gap, detail=text)
+
+
+def _close(name: str, got: np.ndarray, rounded: np.ndarray, expected: Expected, limit: float) -> Comparison:
+    finite = np.isfinite(rounded)
+    if not finite.any():
+        return Comparison(name, Verdict.PASS, expected.rule, limit=limit)
+    error = np.abs(got.astype(np.float64) - expected.value)[finite]
+    ulp = float(ulp_distance(got[finite], rounded[finite]).max())
+    storage = (rounded.astype(np.float64) - expected.value)[finite]
+    rho, sigma = _rho(error, storage, expected, finite, float(np.finfo(rounded.dtype).tiny))
+    score = ulp if expected.rule == "ulp" else rho
+    verdict = Verdict.PASS if score <= limit else Verdict.SUSPICIOUS if score <= SUSPICIOUS * limit else Verdict.FAIL
+    detail = ""
+    if verdict is not Verdict.PASS:
+        flat = np.abs(got.astype(np.float64) - expected.value)
+        flat[~finite] = 0.0
+        at = tuple(int(i) for i in np.unravel_index(int(flat.argmax()), flat.shape))
+        detail = f"largest error at {at}: received {got[at]!r}, expected {expected.value[at]!r}"
+    return Comparison(
+        name, verdict, expected.rule, score, limit, rho, ulp, float(error.max()), sigma, detail
+    )
+
+
+def _rho(
+    error: np.ndarray, storage: np.ndarray, expected: Expected, finite: np.ndarray, tiny: float
+) -> tuple[float, float]:
+    """rho and sigma. The floor cannot be below the rounding of the result itself, nor below subnormal numbers."""
+    spread = np.zeros(error.shape) if expected.spread is None else expected.spread[finite].astype(np.float64)
+    spread = np.where(np.isfinite(spread), spread, 0.0)
+    variance = (spread * expected.doubt) ** 2 + storage**2
+    sigma = math.sqrt(float(variance.mean()) + tiny**2)
+    each = np.sqrt(variance + sigma**2)
+    peak = float((error / each).max()) / (1.0 + math.sqrt(2.0 * math.log(error.size)))
+    return max(math.sqrt(float((error**2).mean())) / sigma, peak), sigma
+
+
+def _fail(name: str, expected: Expected, limit: float, detail: str) -> Comparison:
+    return Comparison(name, Verdict.FAIL, expected.rule, math.inf, limit, math.inf, math.inf, math.inf, 0.0, detail)

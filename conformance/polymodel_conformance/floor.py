@@ -1,0 +1,136 @@
+"""Measuring the rounding floor of a computation by Monte-Carlo arithmetic.
+
+The computation runs once as it is, once to see how far rounding moves the points where it decides something (kinks), and
+then several times with rounding errors put in. The root mean square of the differences is the floor.
+
+An element closer to a kink than `MARGIN` times its rounding error is undecidable: a correct backend may take either
+side. Such elements are counted. In the runs that measure the floor they are turned, half of them in each run and the
+other half in the next, so that the floor holds what both sides can do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, final
+
+import numpy as np
+
+from polymodel.plan import Plan
+from polymodel_conformance.oracle import evaluate
+from polymodel_conformance.oracle.tape import Array, Kinks, Noise
+
+UNIT = 2.0**-24
+MARGIN = 64.0
+
+Compute: TypeAlias = Callable[[Noise | None, Kinks], Mapping[str, Array]]
+
+
+@final
+@dataclass(frozen=True)
+class Measured:
+    """Values and floors by name.
+
+    Attributes:
+        values: without rounding errors.
+        spread: rms rounding error of each element.
+        doubt: factor that covers the underestimation of the floor of each tensor with probability 0.99.
+        undecidable: number of elements nearer to a kink than rounding allows.
+    """
+
+    values: Mapping[str, Array]
+    spread: Mapping[str, Array]
+    doubt: Mapping[str, float]
+    undecidable: int
+
+
+def measure(compute: Compute, *, runs: int = 4, unit: float = UNIT, seed: int = 0) -> Measured:
+    """Run a computation with and without rounding errors.
+
+    Args:
+        compute: runs it under a noise model and a watcher of kinks.
+        runs: number of noisy runs; even, so that undecidable elements take both sides equally often.
+        unit: unit roundoff.
+        seed: of the noise.
+    """
+    watch = Kinks()
+    values = dict(compute(None, watch))
+    probe = Kinks()
+    compute(Noise(unit, seed * 1000 + 1), probe)
+    unsure = [_undecidable(a, b) for a, b in zip(watch.distances, probe.distances, strict=True)]
+    count = int(sum(m.sum() for m in unsure))
+    squares = {n: np.zeros(v.shape) for n, v in values.items() if v.dtype.kind == "f"}
+    rng = np.random.default_rng(seed)
+    halves: list[Array | None] = []
+    for k in range(runs):
+        if k % 2 == 0:
+            halves = [m & (rng.random(m.shape) < 0.5) if m.any() else None for m in unsure]
+            flips = halves
+        else:
+            flips = [m & ~h if h is not None else None for m, h in zip(unsure, halves, strict=True)]
+        noisy = compute(Noise(unit, seed * 1000 + 2 + k), Kinks(flips=flips))
+        for n, total in squares.items():
+            with np.errstate(invalid="ignore"):
+                difference = noisy[n] - values[n]
+            total += np.where(np.isfinite(difference), difference, 0.0) ** 2
+    spread = {n: np.sqrt(s / runs).astype(np.float32) for n, s in squares.items()}
+    doubt = {n: _doubt(runs * max(1, s.size)) for n, s in squares.items()}
+    return Measured(values, spread, doubt, count)
+
+
+def _undecidable(base: Array, noisy: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        moved = noisy - base
+    live = np.isfinite(moved)
+    if not live.any():
+        return np.zeros(base.shape, bool)
+    sigma = math.sqrt(float((moved[live] ** 2).mean()))
+    return (base < MARGIN * sigma) & live & (sigma > 0)
+
+
+def _doubt(n: int) -> float:
+    """sqrt(n / q) where q is the 1 % quantile of chi-squared with n degrees of freedom (Wilson & Hilferty, 1931)."""
+    a = 2.0 / (9.0 * n)
+    quantile = n * max(0.05, 1.0 - a - 2.326 * math.sqrt(a)) ** 3
+    return max(1.0, math.sqrt(n / quantile))
+
+
+def forward(plan: Plan, feeds: Mapping[str, Array]) -> Compute:
+    """The computation of a plan's outputs."""
+
+    def compute(noise: Noise | None, kinks: Kinks) -> Mapping[str, Array]:
+        return evaluate(plan, feeds, noise=noise, kinks=kinks, record=False).outputs(plan.outputs)
+
+    return compute
+
+
+def gradient(
+    plan: Plan, feeds: Mapping[str, Array], cotangents: Mapping[str, Array], wrt: tuple[str, ...]
+) -> Compute:
+    """The computation of derivatives, by name of what they are taken with respect to."""
+
+    def compute(noise: Noise | None, kinks: Kinks) -> Mapping[str, Array]:
+        found = evaluate(plan, feeds, noise=noise, kinks=kinks).vjp(cotangents, wrt)
+        return {n: found.get(n, np.zeros(np.shape(feeds[n]))) for n in wrt}
+
+    return compute
+
+
+_LINEAR = {"MatMul", "Einsum", "Conv", "ConvTranspose", "ReduceSum"}
+
+
+def linear_spread(plan: Plan, feeds: Mapping[str, Array], unit: float = UNIT) -> dict[str, Array] | None:
+    """u * sqrt(sum of the squared terms) for a plan of one linear operator: the operator itself on squared inputs.
+
+    None when the plan is not of that kind; the floor is then measured.
+    """
+    if len(plan.nodes) != 1:
+        return None
+    node = plan.nodes[0]
+    plain = node.op_type == "Gemm" and node.attr("alpha") == node.attr("beta") == 1.0
+    if (node.op_type not in _LINEAR and not plain) or any(s is not None and "int" in s.dtype for s in node.inputs[:1]):
+        return None
+    squares = {n: np.square(a.astype(np.float64)) if a.dtype.kind == "f" else a for n, a in feeds.items()}
+    found = evaluate(plan, squares, record=False).outputs(plan.outputs)
+    return {n: unit * np.sqrt(a) for n, a in found.items()}

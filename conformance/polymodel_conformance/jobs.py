@@ -1,0 +1,123 @@
+"""What a worker is asked to do, and how a graph and an update rule travel."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, final
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from polymodel.graph import Graph, RandomStream
+from polymodel.optim.base import Optimizer
+from polymodel.optim.clip import Clip
+from polymodel.options import Training
+from polymodel.spec import TensorSpec
+
+_TRUSTED = ("polymodel.optim.", "polymodel_conformance.")
+
+
+@final
+@dataclass(frozen=True)
+class Job:
+    """One request.
+
+    Attributes:
+        verb: "predict", "gradients", "step", "save" or "load".
+        graph: what to compile; sent once and then named by its key.
+        training: for "step", "save" and "load".
+        arrays: "feed/NAME", "cotangent/NAME", and for a step the state it starts from: "parameters/NAME",
+            "buffers/NAME", "slots/NAME".
+        options: plain values: outputs, wrt, lr, step, path, seed.
+    """
+
+    verb: str
+    graph: Graph
+    training: Training | None = None
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Names what has to be compiled."""
+        text = graph_key(self.graph)
+        if self.training is not None:
+            text += graph_key(self.training.graph) + repr((pack_rule(self.training.optimizer), self.training.returns))
+            text += repr(None if self.training.clip is None else pack_rule(self.training.clip))
+        return hashlib.sha256((text + repr(self.options.get("seed", 0))).encode()).hexdigest()[:24]
+
+
+_keys: dict[int, tuple[Graph, str]] = {}
+
+
+def graph_key(graph: Graph) -> str:
+    """Hash of structure and initial values."""
+    found = _keys.get(id(graph))
+    if found is None or found[0] is not graph:
+        digest = hashlib.sha256(graph.hash.encode())
+        digest.update(repr((graph.inputs, graph.outputs, sorted(graph.updates.items()), sorted(graph.frozen))).encode())
+        for name, value in (*graph.parameters.items(), *graph.buffers.items()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+        if len(_keys) > 64:
+            _keys.clear()
+        found = _keys[id(graph)] = (graph, digest.hexdigest())
+    return found[1]
+
+
+def pack_graph(prefix: str, graph: Graph) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A graph as plain values and arrays."""
+    header = {
+        "inputs": graph.inputs,
+        "outputs": graph.outputs,
+        "parameters": list(graph.parameters),
+        "buffers": list(graph.buffers),
+        "updates": dict(graph.updates),
+        "frozen": sorted(graph.frozen),
+        "streams": [[s.name, [str(d) if not isinstance(d, int) else d for d in s.spec.shape], s.rate]
+                    for s in graph.streams.values()],
+    }
+    proto = np.frombuffer(graph.proto().SerializeToString(), np.uint8)
+    values = {f"{prefix}/value/{n}": v for n, v in (*graph.parameters.items(), *graph.buffers.items())}
+    return header, {f"{prefix}/proto": proto, **values}
+
+
+def unpack_graph(prefix: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Graph:
+    """The graph that pack_graph packed."""
+    model = ir.from_proto(onnx.ModelProto.FromString(arrays[f"{prefix}/proto"].tobytes()))
+    streams = {n: RandomStream(n, TensorSpec(tuple(shape), "bool"), rate) for n, shape, rate in header["streams"]}
+    return Graph(
+        model=model,
+        inputs=tuple(header["inputs"]),
+        outputs=tuple(header["outputs"]),
+        parameters={n: arrays[f"{prefix}/value/{n}"] for n in header["parameters"]},
+        buffers={n: arrays[f"{prefix}/value/{n}"] for n in header["buffers"]},
+        updates=header["updates"],
+        streams=streams,
+        frozen=frozenset(header["frozen"]),
+    )
+
+
+def pack_rule(rule: Optimizer | Clip) -> dict[str, Any]:
+    """An update rule or clipping as its class and fields."""
+    assert is_dataclass(rule) and not isinstance(rule, type)
+    return {"class": f"{type(rule).__module__}:{type(rule).__qualname__}", "fields": asdict(rule)}
+
+
+def unpack_rule(packed: Mapping[str, Any]) -> Any:
+    """The rule that pack_rule packed; only classes of polymodel and of this package are made."""
+    module, _, name = packed["class"].partition(":")
+    if not module.startswith(_TRUSTED):
+        raise ValueError(f"refused to make {packed['class']}: it is none of {', '.join(_TRUSTED)}")
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in packed["fields"].items()}
+    return _load(module, name)(**fields)
+
+
+@lru_cache(maxsize=None)
+def _load(module: str, name: str) -> Any:
+    return getattr(import_module(module), name)

@@ -1,0 +1,168 @@
+"""Training steps: what parameters, buffers and slots should be after them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+
+from polymodel.optim.update_graph import update_graph
+from polymodel.options import Training
+from polymodel.passes.specialize import specialize
+from polymodel.spec import TensorSpec
+from polymodel_conformance import cache
+from polymodel_conformance.cases import Call, Case, Outcome, all_feeds, expectations, judged, measured, plan_of
+from polymodel_conformance.client import Answer
+from polymodel_conformance.compare import Expected
+from polymodel_conformance.floor import UNIT, Compute, Measured
+from polymodel_conformance.jobs import Job, graph_key, pack_rule
+from polymodel_conformance.oracle import evaluate
+from polymodel_conformance.oracle.tape import Kinks, Noise
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def initial_state(training: Training) -> dict[str, np.ndarray]:
+    """Parameters, buffers and zero slots of a graph, "parameters/NAME", "buffers/NAME", "slots/SLOT/NAME"."""
+    graph = training.graph
+    return {
+        **{f"parameters/{n}": v for n, v in graph.parameters.items()},
+        **{f"buffers/{n}": v for n, v in graph.buffers.items()},
+        **{
+            f"slots/{s}/{n}": np.zeros_like(graph.parameters[n])
+            for s in training.optimizer.slots
+            for n in graph.trainable
+        },
+    }
+
+
+def one_step(training: Training, feeds: Arrays, state: Arrays, lr: float, step: int) -> Compute:
+    """The computation of a step: the state after it, and "scalar/NAME" for the loss."""
+    graph = training.graph
+    values = {n.partition("/")[2]: a for n, a in state.items() if not n.startswith("slots/")}
+    full = {**all_feeds(graph, feeds, step=step), **values}
+    plan = plan_of(graph, (*training.returns, *graph.updates.values()), full)
+    trained = graph.trainable
+    specs = {n: TensorSpec(graph.parameters[n].shape, graph.parameters[n].dtype.name) for n in trained}
+    rule = update_graph(training.optimizer, specs, training.clip)
+    update = specialize(rule, rule.outputs)
+    fixed = {k: np.asarray(v, np.float64) for k, v in training.optimizer.scalars(lr, step).items()}
+    for n in trained:
+        fixed[f"p/{n}"] = state[f"parameters/{n}"]
+        fixed.update({f"{s}/{n}": state[f"slots/{s}/{n}"] for s in training.optimizer.slots})
+
+    def compute(noise: Noise | None, kinks: Kinks) -> dict[str, np.ndarray]:
+        run = evaluate(plan, full, noise=noise, kinks=kinks)
+        found = {f"scalar/{n}": run.values[n].array for n in training.returns}
+        found.update({f"buffers/{b}": run.values[v].array for b, v in graph.updates.items()})
+        g = run.vjp({training.loss: np.ones(())}, trained)
+        grads = {f"g/{n}": g.get(n, np.zeros(full[n].shape)) for n in trained}
+        new = evaluate(update, {**fixed, **grads}, noise=noise, kinks=kinks, record=False)
+        for name in rule.outputs:
+            kind, _, rest = name.removeprefix("new/").partition("/")
+            found[f"parameters/{rest}" if kind == "p" else f"slots/{kind}/{rest}"] = new.values[name].array
+        return found
+
+    return compute
+
+
+def rounded(values: Arrays, before: Arrays) -> dict[str, np.ndarray]:
+    """A float64 state as the state that a program holds; what a step leaves alone stays."""
+    return {n: values[n].astype(a.dtype).reshape(a.shape) if n in values else a for n, a in before.items()}
+
+
+@final
+@dataclass
+class Trajectory:
+    """A sequence of steps, each from the rounded float64 state of the one before (teacher forcing).
+
+    Attributes:
+        training: what is trained and how.
+        batches: inputs of step 1, 2, ...
+        lr: learning rate, representable in float32.
+        runs: noisy runs for the floor.
+    """
+
+    training: Training
+    batches: Sequence[Arrays]
+    lr: float
+    runs: int = 4
+    _at: int = 0
+    _before: dict[str, np.ndarray] = field(default_factory=dict)
+    _after: dict[str, np.ndarray] = field(default_factory=dict)
+    _found: Measured | None = None
+
+    def step(self, number: int) -> tuple[dict[str, np.ndarray], Measured]:
+        """State before a step (from 1), and what it makes of it."""
+        if number < self._at or self._at == 0:
+            self._at, self._after = 0, initial_state(self.training)
+        while self._at < number:
+            self._before = self._after
+            self._at += 1
+            feeds = self.batches[self._at - 1]
+            key = cache.Key("step", graph_key(self.training.graph), repr(pack_rule(self.training.optimizer)))
+            clip = self.training.clip
+            key.add(repr((None if clip is None else pack_rule(clip), self.lr, self._at)))
+            key.arrays(feeds).arrays(self._before)
+            compute = one_step(self.training, feeds, self._before, self.lr, self._at)
+            self._found = measured(compute, key, runs=self.runs, unit=UNIT)
+            self._after = rounded(self._found.values, self._before)
+        assert self._found is not None
+        return self._before, self._found
+
+
+@final
+@dataclass
+class StepCase(Case):
+    """One step of a trajectory.
+
+    Attributes:
+        trajectory: shared by its steps.
+        number: of the step, from 1.
+    """
+
+    id: str
+    level: int
+    family: str
+    trajectory: Trajectory
+    number: int
+    _job: Job | None = None
+    _expected: dict[str, Expected] = field(default_factory=dict)
+    _undecidable: int = 0
+
+    def prepare(self) -> None:
+        t = self.trajectory
+        before, found = t.step(self.number)
+        self._undecidable = found.undecidable
+        self._expected = expectations(found, step_dtypes(t.training, found.values))
+        self._job = step_job(t.training, t.batches[self.number - 1], before, t.lr, self.number)
+
+    def judge(self, call: Call) -> Outcome:
+        assert self._job is not None
+        return judged(narrowed(call(self._job)), self._expected, self.family, self._undecidable)
+
+    def release(self) -> None:
+        self._expected, self._job = {}, None
+
+
+def step_job(training: Training, feeds: Arrays, state: Arrays, lr: float, step: int) -> Job:
+    """The request to do a step from a state; from the program's own state when it is empty."""
+    arrays = {**{f"feed/{n}": a for n, a in feeds.items()}, **state}
+    return Job("step", training.graph, training, arrays, {"lr": lr, "step": step})
+
+
+def step_dtypes(training: Training, names: Mapping[str, object]) -> dict[str, str]:
+    """Element types of what a step returns."""
+    known = {n: a.dtype.name for n, a in initial_state(training).items()}
+    return {n: known[n] if n in known else training.graph.specs[n.removeprefix("scalar/")].dtype for n in names}
+
+
+def narrowed(answer: Answer) -> Answer:
+    """Scalars travel in float64; give them the float32 that they were read from."""
+    arrays = {
+        n: a.astype(np.float32) if n.startswith("scalar/") and a.dtype == np.float64 else a
+        for n, a in answer.arrays.items()
+    }
+    return Answer(answer.status, arrays, answer.error, answer.message, answer.trace)

@@ -1,0 +1,155 @@
+"""A backend in a process of its own: ``python -m polymodel_conformance.worker BACKEND``.
+
+It reads jobs from standard input and answers on what was standard output when it started; whatever a framework prints goes to
+standard error. One thread, so that the bits of a result depend on the job alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from polymodel import checkpoint
+from polymodel.backend import Backend, Program
+from polymodel.options import CompileOptions, Training
+from polymodel.registry import get_backend
+from polymodel_conformance.jobs import unpack_graph, unpack_rule
+from polymodel_conformance.wire import Closed, Wire
+
+_KEPT = 6  # compiled programs
+
+
+def describe(backend: Backend) -> dict[str, Any]:
+    """What the report says about a backend, and what it claims."""
+    can = backend.capabilities()
+    return {
+        "name": backend.name,
+        "versions": backend.versions(),
+        "devices": list(backend.devices()),
+        "dtypes": sorted(can.dtypes),
+        "operators": [list(key) for key in backend.table],
+        "notes": list(can.notes),
+        "python": sys.version.split()[0],
+        "numpy": np.__version__,
+    }
+
+
+def main() -> None:
+    """Serve one connection."""
+    wire = Wire(0, os.dup(1))
+    os.dup2(2, 1)
+    try:
+        backend = get_backend(sys.argv[1])
+        wire.send({"status": "ready", **describe(backend)}, {})
+    except Exception as error:  # the runner reports it; a worker never dies of a backend that does not load
+        wire.send({"status": "error", "error": type(error).__name__, "message": str(error)}, {})
+        return
+    device = sys.argv[2] if len(sys.argv) > 2 else "cpu"
+    programs: OrderedDict[str, Program] = OrderedDict()
+    while True:
+        try:
+            header, arrays = wire.receive()
+        except Closed:
+            return
+        try:
+            if header["key"] not in programs and "graph" not in header:
+                wire.send({"status": "need"}, {})
+                continue
+            program = _program(backend, device, programs, header, arrays)
+            info, results = perform(program, header, arrays)
+            wire.send({"status": "done", **info}, results)
+        except Exception as error:
+            text = traceback.format_exc(limit=-8)
+            wire.send({"status": "error", "error": type(error).__name__, "message": str(error), "trace": text}, {})
+
+
+def _program(
+    backend: Backend,
+    device: str,
+    programs: OrderedDict[str, Program],
+    header: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+) -> Program:
+    key = header["key"]
+    if key not in programs:
+        training = None
+        if header.get("training"):
+            packed = header["training"]
+            training = Training(
+                graph=unpack_graph("training", packed["graph"], arrays),
+                loss=packed["loss"],
+                optimizer=unpack_rule(packed["optimizer"]),
+                metrics=tuple(packed["metrics"]),
+                clip=unpack_rule(packed["clip"]) if packed["clip"] else None,
+            )
+        options = CompileOptions(threads=1, seed=header["options"].get("seed", 0))
+        graph = unpack_graph("graph", header["graph"], arrays)
+        programs[key] = backend.compile(graph, device, training=training, options=options)
+        while len(programs) > _KEPT:
+            programs.popitem(last=False)
+    programs.move_to_end(key)
+    return programs[key]
+
+
+def _group(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+
+
+def perform(
+    program: Program, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Do one job."""
+    options, feeds = header["options"], _group(arrays, "feed/")
+    match header["verb"]:
+        case "predict":
+            return {}, dict(program.predict(feeds, options.get("outputs")))
+        case "gradients":
+            return {}, dict(program.gradients(feeds, _group(arrays, "cotangent/"), options["wrt"]))
+        case "step":
+            _assign(program, arrays)
+            scalars = program.train_step(feeds, lr=options["lr"], step=options["step"])
+            read = {n: np.float64(float(v)) for n, v in scalars.items()}
+            return {}, {**{f"scalar/{n}": np.asarray(v) for n, v in read.items()}, **state(program)}
+        case "save":
+            _assign(program, arrays)
+            kept = state(program)
+            checkpoint.Checkpoint(
+                parameters=_group(kept, "parameters/"),
+                buffers=_group(kept, "buffers/"),
+                slots=_group(kept, "slots/"),
+                record={"step": options["step"]},
+            ).save(options["path"])
+            return {}, kept
+        case "load":
+            found = checkpoint.load(options["path"])
+            program.parameters, program.buffers = dict(found.parameters), dict(found.buffers)
+            program.slots = dict(found.slots)
+            return {}, state(program)
+        case verb:
+            raise ValueError(f"unknown job {verb!r}")
+
+
+def state(program: Program) -> dict[str, np.ndarray]:
+    """Everything that a step changes."""
+    return {
+        **{f"parameters/{n}": a for n, a in program.parameters.items()},
+        **{f"buffers/{n}": a for n, a in program.buffers.items()},
+        **{f"slots/{n}": a for n, a in program.slots.items()},
+    }
+
+
+def _assign(program: Program, arrays: Mapping[str, np.ndarray]) -> None:
+    for role in ("parameters", "buffers", "slots"):
+        values = _group(arrays, f"{role}/")
+        if values:
+            setattr(program, role, values)
+
+
+if __name__ == "__main__":
+    main()
