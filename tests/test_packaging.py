@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOTS = {"polymodel": ".", "polymodel_torch": "backends", "polymodel_tensorflow": "backends", "polymodel_mxnet": "backends",
-         "polymodel_conformance": "conformance"}
+ROOTS = {
+    "polymodel": ".",
+    "polymodel_torch": "backends",
+    "polymodel_tensorflow": "backends",
+    "polymodel_mxnet": "backends",
+    "polymodel_conformance": "conformance",
+}
 
 
 def on_disk() -> set[str]:
@@ -47,10 +52,8 @@ def test_extras(extra: str) -> None:
 
 
 def test_the_wheel_holds_every_module(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(ROOT)],
-        check=True, capture_output=True,
-    )
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "-w", str(tmp_path), str(ROOT)], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("polymodel_ml-*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
     for package, root in ROOTS.items():

@@ -27,10 +27,8 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def test_backends_are_twins() -> None:
-    names = {
-        b: {p.relative_to(ROOT / f"backends/polymodel_{b}").as_posix() for p in (ROOT / f"backends/polymodel_{b}").rglob("*.py")}
-        for b in BACKENDS
-    }
+    folders = {b: ROOT / f"backends/polymodel_{b}" for b in BACKENDS}
+    names = {b: {p.relative_to(f).as_posix() for p in f.rglob("*.py")} for b, f in folders.items()}
     assert names["torch"] == names["tensorflow"] == names["mxnet"]
 
 
@@ -77,9 +75,8 @@ def test_classes_are_abstract_or_final() -> None:
                 continue
             marks = {ast.unparse(d).split("(")[0] for d in node.decorator_list}
             bases = {ast.unparse(b).split("[")[0] for b in node.bases}
-            abstract = any(
-                "abstractmethod" in ast.unparse(d) for f in node.body if isinstance(f, ast.FunctionDef) for d in f.decorator_list
-            )
+            functions = [f for f in node.body if isinstance(f, ast.FunctionDef)]
+            abstract = any("abstractmethod" in ast.unparse(d) for f in functions for d in f.decorator_list)
             exempt = bases & {"Protocol", "NamedTuple", "Enum", "StrEnum", "TypedDict"} or "ABC" in bases
             if not ("final" in marks or abstract or exempt or path.name == "errors.py"):
                 wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
