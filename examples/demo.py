@@ -1,8 +1,8 @@
 """The main job, end to end: one configuration, three frameworks, and the proof that they did the same.
 
 Each backend trains the network of examples/digits.yaml on the digits images of scikit-learn in a process of its own,
-exports it to ONNX and verifies the file in ONNX Runtime. A checkpoint saved half-way on one backend is continued on the next. A short
-conformance run compares all three. Exit code 0 only if every verdict is a pass.
+exports it to ONNX and verifies the file in ONNX Runtime. A checkpoint saved half-way on one backend is continued on the
+next. A short conformance run compares all three. Exit code 0 only if every verdict is a pass.
 
     python examples/demo.py [--output demo-out] [--backends torch,tensorflow,mxnet]
 """
