@@ -51,7 +51,10 @@ def convert_inputs(plan: Plan) -> Plan:
 
 
 _KEEPING = frozenset(
-    {"Conv", "BatchNormalization", "Relu", "LeakyRelu", "Sigmoid", "Add", "Mul", "MaxPool", "AveragePool", "Clip"}
+    {
+        "Conv", "BatchNormalization", "Relu", "ReluInPlace", "LeakyRelu", "Sigmoid", "Add", "AddInPlace", "Mul", "MaxPool",
+        "AveragePool", "Clip",
+    }
 )
 """Operators whose 4-D result is channels-last when their input is."""
 

@@ -11,9 +11,11 @@ import numpy as np
 from polymodel.errors import PolymodelError, Unsupported
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.fuse import fuse
+from polymodel.passes.pool_first import pool_first
 from polymodel.plan import Node, Plan
 from polymodel_torch.compat import torch
 from polymodel_torch.dtypes import NAMES, to_torch
+from polymodel_torch.inplace import overwrite
 from polymodel_torch.rules import TABLE
 from polymodel_torch.rules.unsigned import unsigned_rule
 
@@ -46,7 +48,7 @@ def lower(plan: Plan, device: str, prepare: Callable[[Plan], Plan] | None = None
         Unsupported: an operator or element type that this backend lacks.
         NeedsStaticShape: a rule needs a size that is unknown.
     """
-    plan = fuse(expand_functions(plan, TABLE), TABLE)
+    plan = overwrite(pool_first(fuse(expand_functions(plan, TABLE), TABLE)))
     if prepare is not None:
         plan = prepare(plan)
     _check_dtypes(plan)

@@ -65,6 +65,16 @@ def _register_plain() -> None:
 _register_plain()
 
 
+@TABLE.rule("ReluInPlace", since=1, domain="polymodel")
+def relu_in_place(node: Node, x: Any) -> Any:
+    return torch.relu_(x)
+
+
+@TABLE.rule("AddInPlace", since=1, domain="polymodel")
+def add_in_place(node: Node, a: Any, b: Any) -> Any:
+    return a.add_(b)
+
+
 @TABLE.rule("Identity", since=13)
 def identity(node: Node, x: Any) -> Any:
     return x
