@@ -9,10 +9,21 @@ from polymodel.spec import numpy_dtype, onnx_dtype
 from polymodel_torch.compat import torch
 
 _DTYPES = {
-    name: getattr(torch, name)
-    for name in (
-        "float32 float64 float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool complex64 complex128"
-    ).split()
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "int8": torch.int8,
+    "int16": torch.int16,
+    "int32": torch.int32,
+    "int64": torch.int64,
+    "uint8": torch.uint8,
+    "uint16": torch.uint16,
+    "uint32": torch.uint32,
+    "uint64": torch.uint64,
+    "bool": torch.bool,
+    "complex64": torch.complex64,
+    "complex128": torch.complex128,
 }
 
 NAMES = frozenset(_DTYPES)
@@ -52,9 +63,9 @@ def to_torch(array: np.ndarray, device: str = "cpu") -> torch.Tensor:
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     """The values of a tensor as a contiguous array, sharing memory where it lies so on the CPU already."""
     tensor = tensor.detach().cpu().contiguous()
-    if tensor.dtype == torch.bfloat16:
-        return tensor.view(torch.uint16).numpy().view(numpy_dtype("bfloat16"))
-    return tensor.numpy()
+    half = tensor.dtype == torch.bfloat16
+    array: np.ndarray = (tensor.view(torch.uint16) if half else tensor).numpy()
+    return array.view(numpy_dtype("bfloat16")) if half else array
 
 
 def numpy_name(dtype: torch.dtype) -> str:

@@ -1,6 +1,7 @@
 """Plan -> Plan: additions and rectifiers that may overwrite their input.
 
-On the CPU a fresh result costs more than the operator: its pages are new to the process. A value may be overwritten when
+On the CPU a fresh result costs more than such an operator: its pages are new to the process. A value may be overwritten
+when
 
 1. nothing else reads it and it is no output of the plan;
 2. it is a whole tensor that its producer made, not a view, and the producer's derivative does not need it;

@@ -52,8 +52,18 @@ def convert_inputs(plan: Plan) -> Plan:
 
 _KEEPING = frozenset(
     {
-        "Conv", "BatchNormalization", "Relu", "ReluInPlace", "LeakyRelu", "Sigmoid", "Add", "AddInPlace", "Mul", "MaxPool",
-        "AveragePool", "Clip",
+        "Conv",
+        "BatchNormalization",
+        "Relu",
+        "ReluInPlace",
+        "LeakyRelu",
+        "Sigmoid",
+        "Add",
+        "AddInPlace",
+        "Mul",
+        "MaxPool",
+        "AveragePool",
+        "Clip",
     }
 )
 """Operators whose 4-D result is channels-last when their input is."""

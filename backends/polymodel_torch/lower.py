@@ -56,7 +56,9 @@ def lower(plan: Plan, device: str, prepare: Callable[[Plan], Plan] | None = None
     tracer.root = torch.nn.Module()
     tracer.graph = torch.fx.Graph(tracer_cls=torch.fx.Tracer)
     tracer.tensor_attrs = {}
-    values: dict[str, Any] = {n: tracer.create_proxy("placeholder", f"in_{i}", (), {}) for i, n in enumerate(plan.inputs)}
+    values: dict[str, Any] = {}
+    for i, name in enumerate(plan.inputs):
+        values[name] = tracer.create_proxy("placeholder", f"in_{i}", (), {})
     constants = {n: to_torch(np.array(a), device) for n, a in plan.constants.items()}
     with torch.device(device):
         for node in plan.nodes:

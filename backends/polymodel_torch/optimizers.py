@@ -20,7 +20,7 @@ from polymodel_torch.lower import lower
 
 Tensors: TypeAlias = Sequence[torch.Tensor]
 Update: TypeAlias = Callable[[Tensors, Mapping[str, float], "torch.Tensor | None"], None]
-"""``update(gradients, scalars, skip)`` changes parameters and slots in place; nothing when the tensor `skip` holds 1."""
+"""``update(gradients, scalars, skip)`` changes parameters and slots in place; nothing if the tensor `skip` holds 1."""
 
 
 def make_update(
@@ -41,9 +41,10 @@ def make_update(
     """
     if not parameters:
         return lambda gradients, scalars, skip: None
-    plain = isinstance(optimizer, SGD | Adam | AdamW) and isinstance(clip, ClipNorm | ClipValue | None)
+    known = isinstance(clip, ClipNorm | ClipValue | None)
     floating = all(p.dtype in (torch.float32, torch.float64) for p in parameters.values())
-    if not plain or not floating or len({p.dtype for p in parameters.values()}) > 1:
+    same = floating and known and len({p.dtype for p in parameters.values()}) == 1
+    if not same or not isinstance(optimizer, SGD | Adam | AdamW):
         return _lowered(optimizer, clip, parameters, slots, device)
     tensors = [p.detach() for p in parameters.values()]
     kept = {s: [slots[f"{s}/{n}"] for n in parameters] for s in optimizer.slots}

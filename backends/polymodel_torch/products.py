@@ -13,7 +13,7 @@ import os
 import platform
 import tempfile
 import time
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, final
 
@@ -30,7 +30,7 @@ def _onednn(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None) -> torch.T
     return y
 
 
-@lru_cache(maxsize=None)
+@cache
 def prefers_onednn() -> bool:
     """Whether large float32 products on this machine's CPU go to oneDNN.
 

@@ -1,7 +1,7 @@
 """Plan -> Plan: MaxPool(Relu(x)) becomes Relu(MaxPool(x)), which has fewer elements to rectify.
 
 Both are the same number, because relu grows with its argument, and have the same derivative: where the largest element
-of a window is positive it is the same element, elsewhere both derivatives are 0 (relu'(0) = 0). NaN passes through both.
+of a window is positive it is the same element, elsewhere both derivatives are 0 (relu'(0) = 0). NaN passes both.
 
 1. Only where nothing else reads the result of Relu and it is no output of the plan.
 2. Only a MaxPool without padding, ceil_mode and Indices: a window of padding alone has no element of its own.

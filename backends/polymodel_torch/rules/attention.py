@@ -15,7 +15,8 @@ from polymodel_torch.rules.table import TABLE, leaf
 def attention(node: Node, q: Any, k: Any, v: Any, *more: Any) -> Any:
     mask, past_k, past_v, lengths = (*more, None, None, None, None)[:4]
     heads, kv_heads = node.attr("q_num_heads"), node.attr("kv_num_heads")
-    left, right = (-1 if node.attr(f"{s}_window_size") is None else node.attr(f"{s}_window_size") for s in ("left", "right"))
+    windows = (node.attr(f"{side}_window_size") for side in ("left", "right"))
+    left, right = (-1 if w is None else int(w) for w in windows)
     causal, scale, softcap = bool(node.attr("is_causal")), node.attr("scale"), node.attr("softcap") or 0.0
     plain = mask is None and past_k is None and lengths is None and max(left, right) < 0 and not softcap
     precise = node.attr("softmax_precision") is not None and node.dtype() not in ("float32", "float64")
@@ -151,9 +152,7 @@ def _rotate(
     turned, rest = x[..., :width], x[..., width:]
     a, b = (turned[..., 0::2], turned[..., 1::2]) if interleaved else turned.chunk(2, -1)
     real, imaginary = cos * a - sin * b, sin * a + cos * b
-    if interleaved:
-        turned = torch.stack((real, imaginary), -1).flatten(-2)
-    else:
-        turned = torch.cat((real, imaginary), -1)
+    pair = (real, imaginary)
+    turned = torch.stack(pair, -1).flatten(-2) if interleaved else torch.cat(pair, -1)
     y = torch.cat((turned, rest), -1)
     return y.transpose(1, 2) if len(shape) == 4 else y.reshape(shape)

@@ -231,7 +231,8 @@ def constant(node: Node) -> Any:
 def constant_of_shape(node: Node, shape: Any) -> Any:
     value = node.attr("value")
     fill = np.zeros(1, np.float32) if value is None else np.asarray(value)
-    return _full(shape, node.out_shape() if node.outputs[0].is_static else None, fill.item(), torch_dtype(fill.dtype.name))
+    sizes = node.out_shape() if node.outputs[0].is_static else None
+    return _full(shape, sizes, fill.item(), torch_dtype(fill.dtype.name))
 
 
 @leaf

@@ -102,10 +102,7 @@ def _average_pool(x: torch.Tensor, win: Window, ceil: bool, inside: bool) -> tor
     sizes = tuple(x.shape[2:])
     ones = torch.ones((1, 1, *sizes), dtype=x.dtype, device=x.device)
     pads = [p for a in reversed(range(len(sizes))) for p in (win.begin[a], win.end[a])]
-    if inside:
-        ones = torch.ones_like(torch.constant_pad_nd(ones, pads))
-    else:
-        ones = torch.constant_pad_nd(ones, pads)
+    ones = torch.constant_pad_nd(ones, pads, 1.0 if inside else 0.0)
     x = torch.constant_pad_nd(x, pads)
     counts, missing = ceil_padding(win, sizes, ceil)
     behind = [p for m in reversed(missing) for p in (0, m)]

@@ -41,7 +41,7 @@ def _limit(dtype: torch.dtype, largest: bool) -> float:
     if dtype.is_floating_point:
         return float("inf") if largest else float("-inf")
     info = torch.iinfo(dtype)
-    return info.max if largest else info.min
+    return int(info.max if largest else info.min)
 
 
 def _max(x: torch.Tensor, axes: tuple[int, ...], keep: bool) -> torch.Tensor:
@@ -108,7 +108,8 @@ _POINTWISE = {
 
 def _register_reductions() -> None:
     for op_type, (since, kernel) in _REDUCTIONS.items():
-        TABLE.rule(op_type, since=since)(lambda node, x, axes=None, k=leaf(kernel): _reduce(node, x, k))
+        call = leaf(kernel)
+        TABLE.rule(op_type, since=since)(lambda node, x, axes=None, k=call: _reduce(node, x, k))
 
 
 def _reduce(node: Node, x: Any, kernel: Callable[..., Any]) -> Any:
@@ -127,10 +128,7 @@ def _axes(node: Node) -> tuple[int, ...]:
     rank = node.rank()
     given: tuple[int, ...] = ()
     if node.has_input(1):
-        if node.spec(1).shape == (0,):
-            given = ()
-        else:
-            given = tuple(int(a) for a in node.const(1))
+        given = () if node.spec(1).shape == (0,) else tuple(int(a) for a in node.const(1))
     elif node.attr("axes") is not None:
         given = tuple(node.attr("axes"))
     if not given:

@@ -62,9 +62,12 @@ def _functions(cell: Cell) -> list[_Act]:
         a = next(alpha, _ALPHA[name]) if name in _ALPHA else 0.0
         b = next(beta, _BETA[name]) if name in _BETA else 0.0
         act = _function(name, a, b)
-        limit = cell.clip
-        result.append(act if not limit else lambda x, f=act: f(torch.clamp(x, -limit, limit)))
+        result.append(_clipped(act, cell.clip) if cell.clip else act)
     return result
+
+
+def _clipped(function: _Act, limit: float) -> _Act:
+    return lambda x: function(torch.clamp(x, -limit, limit))
 
 
 def scan(
@@ -99,9 +102,8 @@ def scan(
     outputs, lasts, cells = [], [], []
     for d in range(w.shape[0]):
         backward = direction == "reverse" or d == 1
-        step = _STEPS[cell.kind](
-            cell, functions[d * per : (d + 1) * per], w[d], r[d], None if b is None else b[d], None if p is None else p[d]
-        )
+        own = functions[d * per : (d + 1) * per]
+        step = _STEPS[cell.kind](cell, own, w[d], r[d], None if b is None else b[d], None if p is None else p[d])
         y, last, last_c = _run(step, x, h[d], c[d], lengths, backward)
         outputs.append(y)
         lasts.append(last)
