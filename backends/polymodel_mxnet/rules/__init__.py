@@ -1,25 +1,35 @@
 """Rules of the MXNet backend: importing this package fills the table."""
 
 from polymodel_mxnet.rules import (
+    attention,
     convolution,
     elementwise,
+    indexing,
     linear,
     logic,
     loss,
     movement,
+    normalization,
     pooling,
+    random,
+    recurrent,
     reduction,
 )
 from polymodel_mxnet.rules.table import TABLE
 
 __all__ = [
     "TABLE",
+    "attention",
     "convolution",
     "elementwise",
+    "indexing",
     "linear",
     "logic",
     "loss",
     "movement",
+    "normalization",
     "pooling",
+    "random",
+    "recurrent",
     "reduction",
 ]

@@ -121,7 +121,7 @@ def _begin(node: Node, full: list[int], out: Ints) -> list[int]:
         return [0] * count
     extra = node.attr("output_padding") or (0,) * count
     total = [f + e - o for f, e, o in zip(full, extra, out, strict=True)]
-    return [t - t // 2 if mode != "SAME_UPPER" and mode != "NOTSET" else t // 2 for t in total]
+    return [max(t // 2 if mode == "SAME_UPPER" else t - t // 2, 0) for t in total]
 
 
 def _stuffed(node: Node, x: Symbol, weight: Symbol, strides: Ints, dilations: Ints) -> Symbol:

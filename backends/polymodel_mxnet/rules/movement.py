@@ -9,7 +9,7 @@ import numpy as np
 from polymodel.plan import Node
 from polymodel.spec import numpy_dtype
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, broadcast, concat, constant, cut, op, reshape, transpose
+from polymodel_mxnet.symbols import Symbol, broadcast, cast, concat, constant, cut, op, reshape, transpose
 
 
 @TABLE.rule("Reshape", since=5)
@@ -22,7 +22,10 @@ def reshape_rule(node: Node, x: Symbol, *others: Symbol) -> Symbol:
 
 @TABLE.rule("Transpose", since=1)
 def transpose_rule(node: Node, x: Symbol) -> Symbol:
-    return transpose(x, node.attr("perm") or tuple(range(node.rank()))[::-1])
+    perm = node.attr("perm") or tuple(range(node.rank()))[::-1]
+    if node.dtype() == "bool":  # which MXNet's kernel refuses
+        return transpose(cast(x, "uint8"), perm) != 0
+    return transpose(x, perm)
 
 
 @TABLE.rule("Concat", since=4)

@@ -1,0 +1,186 @@
+"""Normalizations.
+
+BatchNormalization in training uses `_npx_batch_norm` where nobody takes a derivative of the statistics: the kernel gives
+the batch mean and one over the root of variance plus epsilon, from which the running statistics follow as the standard
+says (biased variance). Its own statistics inputs are constants that nobody reads, because MXNet changes them in the
+backward pass. Everything else is composed of elementwise operators and means, exact in float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from polymodel.plan import Node
+from polymodel_mxnet.rules.movement import pad_zero
+from polymodel_mxnet.rules.table import TABLE
+from polymodel_mxnet.symbols import Symbol, cast, constant, current_trace, cut, op, reshape, select
+
+Axes = tuple[int, ...]
+
+
+def mean(x: Symbol, axes: Axes) -> Symbol:
+    """Mean over axes, kept as size 1."""
+    return op("_npi_mean", x, axis=axes, keepdims=True)
+
+
+def _inverse_root(variance: Symbol, epsilon: float) -> Symbol:
+    return op("_npi_power_scalar", variance + epsilon, scalar=-0.5, is_int=False)
+
+
+def standardize(x: Symbol, axes: Axes, epsilon: float) -> tuple[Symbol, Symbol, Symbol]:
+    """(x - mean) / sqrt(variance + epsilon), the mean, and one over the root; biased variance."""
+    center = mean(x, axes)
+    deviation = op("_npi_subtract", x, center)
+    inverse = _inverse_root(mean(op("_npi_square", deviation), axes), epsilon)
+    return op("_npi_multiply", deviation, inverse), center, inverse
+
+
+def _along(node: Node, vector: Symbol, axis: int = 1) -> Symbol:
+    shape = [1] * node.rank()
+    shape[axis] = node.dim(0, axis)
+    return reshape(vector, shape)
+
+
+@TABLE.rule("BatchNormalization", since=14)
+def batch_normalization(
+    node: Node, x: Symbol, scale: Symbol, bias: Symbol, running_mean: Symbol, running_var: Symbol
+) -> Symbol | tuple[Symbol, Symbol, Symbol]:
+    kinds = {node.dtype(i) for i in range(5)}
+    if node.rank() < 2 or "float16" in kinds or len(kinds) > 1:
+        return _composed_batch_norm(node, x, scale, bias, running_mean, running_var)
+    if node.attr("training_mode"):
+        if current_trace().purpose == "step":
+            return _training_batch_norm(node, x, scale, bias, running_mean, running_var)
+    elif set(node.input_names[3:5]) <= current_trace().fixed or current_trace().purpose == "predict":
+        return _batch_norm(node, x, scale, bias, running_mean, running_var, use_global_stats=True)
+    return _composed_batch_norm(node, x, scale, bias, running_mean, running_var)
+
+
+def _batch_norm(node: Node, *inputs: Symbol, **attributes: Any) -> Any:
+    return op("_npx_batch_norm", *inputs, eps=float(node.attr("epsilon")), fix_gamma=False, axis=1, **attributes)
+
+
+def _training_batch_norm(
+    node: Node, x: Symbol, scale: Symbol, bias: Symbol, running_mean: Symbol, running_var: Symbol
+) -> tuple[Symbol, Symbol | None, Symbol | None]:
+    kind, channels = node.dtype(), node.dim(0, 1)
+    unread = [constant(np.zeros(channels, kind)), constant(np.ones(channels, kind))]
+    y, center, inverse = _batch_norm(node, x, scale, bias, *unread, output_mean_var=True)
+    keep, share = _momentum(node)
+    variance = op("_npi_power_scalar", op("BlockGrad", inverse), scalar=-2.0, is_int=False) - float(node.attr("epsilon"))
+    variance = op("_npi_maximum_scalar", variance, scalar=0.0, is_int=False)
+    return y, running_mean * keep + op("BlockGrad", center) * share, running_var * keep + variance * share
+
+
+def _momentum(node: Node) -> tuple[float, float]:
+    keep = float(node.attr("momentum"))
+    return keep, 1.0 - keep
+
+
+def _composed_batch_norm(
+    node: Node, x: Symbol, scale: Symbol, bias: Symbol, running_mean: Symbol, running_var: Symbol
+) -> Symbol | tuple[Symbol, Symbol, Symbol]:
+    kind, work = node.dtype(), "float32" if node.dtype() == "float16" else node.dtype()
+    x, scale, bias = (_to(v, node.dtype(i), work) for i, v in enumerate((x, scale, bias)))
+    epsilon = float(node.attr("epsilon"))
+    statistics = node.dtype(3)
+    axis = 1 if node.rank() > 1 else 0
+    center, variance = (_to(v, statistics, work) for v in (running_mean, running_var))
+    if node.attr("training_mode"):
+        axes = tuple(a for a in range(node.rank()) if a != axis)
+        batch = mean(x, axes)
+        spread = mean(op("_npi_square", op("_npi_subtract", x, batch)), axes)
+        keep, share = _momentum(node)
+        flat = [_to(reshape(v, (node.dim(0, axis),)), work, statistics) for v in (batch, spread)]
+        new = [old * keep + value * share for old, value in zip((running_mean, running_var), flat, strict=True)]
+    else:
+        batch, spread, new = _along(node, center, axis), _along(node, variance, axis), []
+    y = op("_npi_subtract", x, batch) * (_along(node, scale, axis) * _inverse_root(spread, epsilon))
+    y = _to(op("_npi_add", y, _along(node, bias, axis)), work, kind)
+    return (y, new[0], new[1]) if new else y
+
+
+def _to(x: Symbol, old: str, new: str) -> Symbol:
+    return x if old == new else cast(x, new)
+
+
+@TABLE.rule("LayerNormalization", since=17)
+def layer_normalization(node: Node, x: Symbol, scale: Symbol, bias: Symbol = None) -> tuple[Symbol, ...] | Symbol:
+    kind, axis, shape = node.dtype(), node.axis(), node.shape()
+    size = int(np.prod(shape[axis:]))
+    plain = kind == "float32" and node.shape(1) == shape[axis:] and (bias is None or node.shape(2) == shape[axis:])
+    if plain and not node.has_output(1) and not node.has_output(2):
+        lead = shape if axis == len(shape) - 1 else (*shape[:axis], size)
+        beta = constant(np.zeros(size, kind)) if bias is None else _vector(bias, shape[axis:])
+        y = op(
+            "_npx_layer_norm", x if lead == shape else reshape(x, lead), _vector(scale, shape[axis:]), beta, axis=-1,
+            eps=float(node.attr("epsilon")),
+        )  # fmt: skip
+        return y if lead == shape else reshape(y, shape)
+    work = "float32" if kind == "float16" else kind
+    y, center, inverse = standardize(_to(x, kind, work), tuple(range(axis, len(shape))), float(node.attr("epsilon")))
+    y = op("_npi_multiply", _to(y, work, kind), scale)
+    return (y if bias is None else op("_npi_add", y, bias)), center, inverse
+
+
+def _vector(x: Symbol, shape: Axes) -> Symbol:
+    return x if len(shape) == 1 else reshape(x, (int(np.prod(shape)),))
+
+
+@TABLE.rule("RMSNormalization", since=23)
+def rms_normalization(node: Node, x: Symbol, scale: Symbol) -> Symbol:
+    kind, axis = node.dtype(), node.axis()
+    work = "float32" if kind == "float16" else kind
+    y = _to(x, kind, work)
+    inverse = _inverse_root(mean(op("_npi_square", y), tuple(range(axis, node.rank()))), float(node.attr("epsilon")))
+    return op("_npi_multiply", _to(op("_npi_multiply", y, inverse), work, kind), scale)
+
+
+@TABLE.rule("InstanceNormalization", since=6)
+def instance_normalization(node: Node, x: Symbol, scale: Symbol, bias: Symbol) -> Symbol:
+    kind = node.dtype()
+    work = "float32" if kind == "float16" else kind
+    y, _, _ = standardize(_to(x, kind, work), tuple(range(2, node.rank())), float(node.attr("epsilon")))
+    return op("_npi_add", op("_npi_multiply", _to(y, work, kind), _along(node, scale)), _along(node, bias))
+
+
+@TABLE.rule("GroupNormalization", since=21)
+def group_normalization(node: Node, x: Symbol, scale: Symbol, bias: Symbol) -> Symbol:
+    kind, shape, groups = node.dtype(), node.shape(), int(node.attr("num_groups"))
+    work = "float32" if kind == "float16" else kind
+    y, _, _ = standardize(reshape(_to(x, kind, work), (shape[0], groups, -1)), (2,), float(node.attr("epsilon")))
+    y = _to(reshape(y, shape), work, kind)
+    return op("_npi_add", op("_npi_multiply", y, _along(node, scale)), _along(node, bias))
+
+
+@TABLE.rule("LRN", since=1)
+def lrn(node: Node, x: Symbol) -> Symbol:
+    size, channels = int(node.attr("size")), node.dim(0, 1)
+    before = (size - 1) // 2
+    width = [(0, 0)] * node.rank()
+    width[1] = (before, size - 1 - before)
+    squares = pad_zero(op("_npi_square", x), node.shape(), width, 0.0, node.dtype())
+    total = cut(squares, 1, 0, channels)
+    for i in range(1, size):
+        total = total + cut(squares, 1, i, i + channels)
+    base = total * (float(node.attr("alpha")) / size) + float(node.attr("bias"))
+    return x * op("_npi_power_scalar", base, scalar=-float(node.attr("beta")), is_int=False)
+
+
+@TABLE.rule("LpNormalization", since=1)
+def lp_normalization(node: Node, x: Symbol) -> Symbol:
+    axis, power = node.axis(), int(node.attr("p"))
+    y = op("_npi_abs", x) if power == 1 else op("_npi_square", x)
+    norm = op("_np_sum", y, axis=(axis,), keepdims=True)
+    there = norm != 0
+    norm = select(there, norm, 1.0, node.dtype())
+    return x / (norm if power == 1 else op("_npi_sqrt", norm))
+
+
+@TABLE.rule("MeanVarianceNormalization", since=9)
+def mean_variance_normalization(node: Node, x: Symbol) -> Symbol:
+    axes = tuple(int(a) % node.rank() for a in node.attr("axes") or (0, 2, 3))
+    deviation = op("_npi_subtract", x, mean(x, axes))
+    return deviation / (op("_npi_sqrt", mean(op("_npi_square", deviation), axes)) + 1e-9)
