@@ -1,1 +1,1 @@
-"""."""
+"""ONNX files in and out: load, export, verify."""

@@ -1,0 +1,246 @@
+"""ONNX file -> Graph.
+
+1. Bytes become a protobuf message; structure.py refuses what is no graph.
+2. Stored values are taken out of the message and checked (tensors.py); large ones are replaced by typed inputs, so
+   that no native code meets weights, and files of any size can be read.
+3. Functions are written out, the standard's checker runs over the whole, opsets older than OPSET are lifted.
+4. Types and shapes are inferred anew; what the file says about inner values is not believed.
+5. Stored tensors get roles: from our own metadata when it holds true, else by roles.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx import ModelProto, checker, inliner, shape_inference, version_converter
+
+from polymodel.artifact.metadata import stated_roles
+from polymodel.artifact.roles import Roles, find_roles
+from polymodel.artifact.structure import check_structure, opset_versions
+from polymodel.artifact.tensors import to_array
+from polymodel.errors import ArtifactError, DtypeError, ShapeError
+from polymodel.graph import Graph
+from polymodel.inference import OPSET
+from polymodel.spec import spec_of
+
+IR_VERSION = 10
+_SMALL = 1024  # elements; axes, sizes and counts have fewer, and inference looks at them
+_LIMIT = 1 << 31  # bytes of a protobuf message
+
+
+def load_onnx(source: str | os.PathLike[str] | bytes | ModelProto, *, trainable: str | Sequence[str] = "auto") -> Graph:
+    """Read an ONNX model.
+
+    Args:
+        source: path, the bytes of a file, or a message. External data is read for a path only, from its folder only.
+        trainable: which stored tensors become parameters: "auto" (see roles.py), "all", "none", or names with the
+            wildcards of fnmatch. A file that polymodel exported says so itself; only "auto" asks it.
+
+    Returns:
+        A graph at opset 23, or at the file's own when that is newer. Names are those of the file.
+
+    Raises:
+        ArtifactError: the file cannot be read, is no sound model, or uses what the standard lacks.
+
+    Example:
+        >>> import polymodel as pm
+        >>> from polymodel import nn
+        >>> model = pm.Model(nn.Linear(3, 2), {"x": pm.TensorSpec(("batch", 3))}, ["y"])
+        >>> pm.load_onnx(model.graph.copy().proto(), trainable="none").inputs
+        ('x', 'weight', 'bias')
+    """
+    model, folder = _message(source)
+    try:
+        check_structure(model)
+        arrays = _take_values(model, folder)
+        model = _standard(model, arrays)
+        return _graph(model, arrays, trainable)
+    except ArtifactError:
+        raise
+    except RecursionError:
+        raise ArtifactError("the file nests its parts too deeply") from None
+    except MemoryError:
+        raise ArtifactError("the file asks for more memory than there is") from None
+    except Exception as error:  # native checkers raise many types, RuntimeError among them
+        raise ArtifactError(f"the file is no sound ONNX model: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (" ".join(lines[:2]) or type(error).__name__)[:500]
+
+
+def _message(source: str | os.PathLike[str] | bytes | ModelProto) -> tuple[ModelProto, Path | None]:
+    if isinstance(source, ModelProto):
+        copy = ModelProto()
+        copy.CopyFrom(source)
+        return copy, None
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _parse(bytes(source), "the bytes"), None
+    path = Path(source)
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise ArtifactError(f"{path} is no file: expected an .onnx file")
+        if size >= _LIMIT:
+            raise ArtifactError(f"{path} has {size} bytes; an ONNX file is smaller than 2 GiB, its data beside it")
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    return _parse(data, str(path)), path.absolute().parent
+
+
+def _parse(data: bytes, what: str) -> ModelProto:
+    try:
+        model: ModelProto = ModelProto.FromString(data)
+        return model
+    except Exception as error:  # exceptions of the protobuf runtime, which differ between its implementations
+        raise ArtifactError(f"{what} is not an ONNX file, or a truncated one: {_first_line(error)}") from None
+
+
+def _take_values(model: ModelProto, folder: Path | None) -> dict[str, np.ndarray]:
+    """Stored values by name, taken out of the message; small ones stay in it as well."""
+    graph = model.graph
+    if graph.sparse_initializer:
+        names = ", ".join(s.values.name for s in graph.sparse_initializer)
+        raise ArtifactError(f"sparse initializers are not supported: write {names} as dense tensors")
+    arrays = {t.name: to_array(t, folder, f"initializer {t.name!r}") for t in graph.initializer}
+    kept = [n for n in graph.node if not _is_constant(n)]
+    for node in graph.node:
+        if _is_constant(node):
+            arrays[node.output[0]] = _constant(node, folder)
+    if len(kept) != len(graph.node):
+        del graph.node[:]
+        graph.node.extend(kept)
+    fed = [v for v in graph.input if v.name not in arrays]
+    for name, array in arrays.items():
+        if array.dtype.kind == "O" and array.size and not all(isinstance(s, str | bytes) for s in array.flat):
+            raise ArtifactError(f"initializer {name!r} holds objects, expected strings")
+    del graph.input[:], graph.initializer[:], graph.value_info[:]
+    graph.input.extend(fed)
+    for name, array in arrays.items():
+        if array.size <= _SMALL:
+            graph.initializer.append(_tensor(name, array))
+        else:
+            dtype = ir.DataType.from_numpy(array.dtype).value
+            graph.input.append(onnx.helper.make_tensor_value_info(name, dtype, array.shape))
+    for value in (*graph.input, *graph.output):
+        for dim in value.type.tensor_type.shape.dim if value.type.HasField("tensor_type") else ():
+            if dim.HasField("dim_value") and dim.dim_value < 0:  # what some writers mean by "unknown"
+                dim.Clear()
+    return arrays
+
+
+def _tensor(name: str, array: np.ndarray) -> onnx.TensorProto:
+    if array.dtype.kind == "O":
+        return onnx.helper.make_tensor(name, onnx.TensorProto.STRING, array.shape, array.ravel().tolist())
+    return ir.to_proto(ir.tensor(array, name=name))
+
+
+_CONSTANTS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+
+
+def _is_constant(node: onnx.NodeProto) -> bool:
+    known = len(node.attribute) == 1 and node.attribute[0].name in {"value", *_CONSTANTS}
+    return node.op_type == "Constant" and node.domain in ("", "ai.onnx") and known and len(node.output) == 1
+
+
+def _constant(node: onnx.NodeProto, folder: Path | None) -> np.ndarray:
+    attribute = node.attribute[0]
+    if attribute.name == "value":
+        return to_array(attribute.t, folder, f"constant {node.output[0]!r}")
+    return np.asarray(onnx.helper.get_attribute_value(attribute), _CONSTANTS[attribute.name])
+
+
+def _standard(model: ModelProto, arrays: dict[str, np.ndarray]) -> ModelProto:
+    """The same model without functions, checked, at OPSET or newer, with inferred types."""
+    model.ir_version = max(model.ir_version, IR_VERSION)
+    properties = {p.key: p.value for p in model.metadata_props}
+    for node in model.graph.node:
+        if node.op_type == "MeanVarianceNormalization" and not node.attribute:  # else its inference fails: onnx 1.23
+            node.attribute.append(onnx.helper.make_attribute("axes", [0, 2, 3]))
+    if model.functions:
+        model = inliner.inline_local_functions(model, convert_version=True)
+        check_structure(model)
+        arrays.update(_late_constants(model))
+    checker.check_model(model, full_check=True)
+    if opset_versions(model)[""] < OPSET:
+        model = version_converter.convert_version(model, OPSET)
+        check_structure(model)
+        arrays.update(_late_constants(model))
+        model.ir_version = max(model.ir_version, IR_VERSION)
+    del model.graph.value_info[:]
+    model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, properties)
+    return model
+
+
+def _late_constants(model: ModelProto) -> dict[str, np.ndarray]:
+    """Constants that conversion brought in, out of the message."""
+    late = {n.output[0]: _constant(n, None) for n in model.graph.node if _is_constant(n)}
+    nodes = [n for n in model.graph.node if not _is_constant(n)]
+    stored = {t.name: to_array(t, None, f"initializer {t.name!r}") for t in model.graph.initializer}
+    if late:
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
+        model.graph.initializer.extend(_tensor(n, a) for n, a in late.items())
+    return {**stored, **late}
+
+
+def _graph(model: ModelProto, arrays: dict[str, np.ndarray], trainable: str | Sequence[str]) -> Graph:
+    lifted = ir.from_proto(model)
+    stated = stated_roles(lifted.metadata_props) if trainable == "auto" else None
+    if stated is not None:
+        roles, expected = stated
+        floats = {n for n, a in arrays.items() if a.dtype.kind == "f" or a.dtype.name == "bfloat16"}
+        if floats.issuperset((*roles.parameters, *roles.buffers)):
+            graph = _assemble(lifted, arrays, roles)
+            if graph.hash == expected:
+                return graph
+            lifted = ir.from_proto(model)
+    return _assemble(lifted, arrays, find_roles(lifted.graph, arrays, trainable))
+
+
+def _assemble(model: ir.Model, arrays: dict[str, np.ndarray], roles: Roles) -> Graph:
+    body = model.graph
+    declared = {str(v.name): v for v in (*body.inputs, *body.initializers.values())}
+    inputs = tuple(str(v.name) for v in body.inputs if v.name not in arrays)
+    constants = [n for n in arrays if n not in roles.parameters and n not in roles.buffers and n in declared]
+    body.initializers.clear()
+    del body.inputs[:]
+    body.inputs.extend(declared[n] for n in inputs)
+    for name in (*roles.parameters, *roles.buffers):
+        value = declared[name]
+        value.const_value = None
+        value.shape, value.type = ir.Shape(arrays[name].shape), _type(arrays[name])
+        body.inputs.append(value)
+    for name in constants:
+        value, array = declared[name], arrays[name]
+        value.shape, value.type = ir.Shape(array.shape), _type(array)
+        value.const_value = ir.tensor(array, name=name) if array.dtype.kind != "O" else value.const_value
+        body.register_initializer(value)
+    for value in (*body.inputs, *body.outputs):
+        try:
+            spec_of(value)
+        except (DtypeError, ShapeError) as error:
+            raise ArtifactError(f"{error}: inputs and outputs must have a declared element type and rank") from None
+    return Graph(
+        model=model,
+        inputs=inputs,
+        outputs=tuple(str(v.name) for v in body.outputs),
+        parameters={n: arrays[n] for n in roles.parameters},
+        buffers={n: arrays[n] for n in roles.buffers},
+        frozen=roles.frozen,
+    )
+
+
+def _type(array: np.ndarray) -> ir.TensorType:
+    return ir.TensorType(ir.DataType.STRING if array.dtype.kind == "O" else ir.DataType.from_numpy(array.dtype))
+
+

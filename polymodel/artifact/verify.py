@@ -1,0 +1,180 @@
+"""Does an artifact mean the same everywhere? ONNX Runtime, the reference evaluator and the native backends, compared.
+
+Every result is judged against the float64 meaning of the graph, in units of the measured rounding floor (floor.py,
+compare.py). Each native backend runs in a process of its own, so that frameworks do not meet and a crash is a result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import onnx
+
+from polymodel.artifact import runtime
+from polymodel.artifact.compare import LIMIT, Row, compare
+from polymodel.artifact.floor import Meaning, meaning, reference_session, run_reference
+from polymodel.artifact.inputs import try_inputs
+from polymodel.artifact.load import load_onnx
+from polymodel.errors import ArtifactError, BackendUnavailable, PolymodelError
+from polymodel.feeds import check_inputs
+from polymodel.graph import Graph
+from polymodel.registry import backends as registered
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Runner = Callable[[], Mapping[str, np.ndarray]]
+_TIMEOUT = 300  # seconds for one backend, its import included
+
+
+@final
+@dataclass(frozen=True)
+class Verification:
+    """What came out.
+
+    Attributes:
+        path: the file.
+        graph_hash: of the graph inside.
+        shapes: sizes of the inputs that were tried.
+        rows: one for each runner and output.
+    """
+
+    path: str
+    graph_hash: str
+    shapes: Mapping[str, tuple[int, ...]]
+    rows: tuple[Row, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether something ran and nothing disagreed or failed."""
+        verdicts = [r.verdict for r in self.rows]
+        return "pass" in verdicts and not {"fail", "error"}.intersection(verdicts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "path": self.path,
+            "graph_hash": self.graph_hash,
+            "limit": LIMIT,
+            "shapes": {n: list(s) for n, s in self.shapes.items()},
+            "rows": [r.to_dict() for r in self.rows],
+            "verdict": "pass" if self.passed else "fail",
+        }
+
+    def table(self) -> Table:
+        """A table for people, to be printed with rich."""
+        from rich.table import Table
+
+        table = Table(
+            title=f"{self.path}: {'pass' if self.passed else 'fail'}",
+            caption=f"rho: error / rounding floor, at most {LIMIT:g}",
+        )
+        for head in ("runner", "output", "rho", "max abs", "verdict"):
+            table.add_column(head, justify="right" if head in ("rho", "max abs") else "left")
+        for row in self.rows:
+            numbers = ["" if v is None else f"{v:.3g}" for v in (row.rho, row.max_abs)]
+            table.add_row(row.runner, row.output, *numbers, f"{row.verdict} {row.note}".strip())
+        return table
+
+    def failures(self) -> str:
+        """The rows that did not pass, in one line."""
+        bad = [r for r in self.rows if r.verdict in ("fail", "error")]
+        return "; ".join(
+            f"{r.runner} {r.output}: " + (r.note or f"rho {r.rho:.3g}, expected at most {LIMIT:g}") for r in bad
+        )
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    backends: Sequence[str] | None = None,
+    inputs: Mapping[str, np.ndarray] | None = None,
+) -> Verification:
+    """Run an artifact everywhere and compare.
+
+    Args:
+        path: an ONNX file, of any writer.
+        backends: names of native backends; all that are installed when None.
+        inputs: arrays by input name; numbers made up from the declared types when None.
+
+    Raises:
+        ArtifactError: the file is no sound model.
+        UnknownBackend: nobody registered a name.
+        BackendUnavailable: ONNX Runtime is missing.
+    """
+    from polymodel.registry import choose_backend
+
+    for name in backends or ():
+        choose_backend(name)
+    graph = load_onnx(path)
+    feeds = try_inputs(graph) if inputs is None else check_inputs(graph, inputs, graph.inputs)
+    expected = meaning(graph, feeds)
+    opened = runtime.session(path)
+    runners: list[tuple[str, Runner]] = [
+        (runtime.name(), lambda: runtime.run(opened, feeds)),
+        (f"onnx reference {onnx.__version__}", lambda: _reference(graph, feeds)),
+    ]
+    rows = [row for name, run in runners for row in judge(name, run, graph, expected)]
+    for name in registered() if backends is None else backends:
+        rows += _native(name, path, graph, feeds, expected, asked=backends is not None)
+    return Verification(os.fspath(path), graph.hash, {n: a.shape for n, a in feeds.items()}, tuple(rows))
+
+
+def judge(name: str, run: Runner, graph: Graph, expected: Mapping[str, Meaning]) -> list[Row]:
+    """The rows of one runner."""
+    try:
+        results = run()
+    except PolymodelError as error:
+        return [Row(name, "", None, None, "error", str(error))]
+    return [
+        compare(name, n, results[n], expected[n], graph.specs[n].dtype)
+        if n in results
+        else Row(name, n, None, None, "fail", "this output is missing")
+        for n in graph.outputs
+    ]
+
+
+def _reference(graph: Graph, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    values = {**feeds, **graph.parameters, **graph.buffers}
+    try:
+        return run_reference(reference_session(graph.proto()), values)
+    except Exception as error:  # whatever an operator of the evaluator raises
+        raise ArtifactError(f"{type(error).__name__}: {error}") from error
+
+
+def _native(
+    name: str,
+    path: str | os.PathLike[str],
+    graph: Graph,
+    feeds: Mapping[str, np.ndarray],
+    expected: Mapping[str, Meaning],
+    *,
+    asked: bool,
+) -> list[Row]:
+    with tempfile.TemporaryDirectory(prefix="polymodel-verify-") as folder:
+        given, found = Path(folder, "inputs.npz"), Path(folder, "outputs.npz")
+        np.savez(given, **{f"i{k}": feeds[n] for k, n in enumerate(graph.inputs)})
+        command = [sys.executable, "-m", "polymodel.artifact.worker", name, os.fspath(path), str(given), str(found)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+        except subprocess.TimeoutExpired:
+            return [Row(name, "", None, None, "error", f"not finished after {_TIMEOUT} s")]
+        lines = done.stdout.strip().splitlines()
+        said = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+        if said.get("kind") == BackendUnavailable.__name__ and not asked:
+            return [Row(name, "", None, None, "absent", said["error"])]
+        if done.returncode or "version" not in said:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            return [Row(name, "", None, None, "error", said.get("error") or f"exit code {done.returncode}: {last}")]
+        with np.load(found) as file:
+            results = {n: file[f"o{k}"] for k, n in enumerate(graph.outputs)}
+        return judge(f"{name} {said['version']}", lambda: results, graph, expected)
