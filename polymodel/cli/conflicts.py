@@ -84,7 +84,7 @@ def few_threads(m: Machine) -> Finding | None:
     if not (value.isdigit() and int(value) < m.cores):
         return None
     return Finding(
-        "note", f"OMP_NUM_THREADS={value} on {m.cores} cores limits the backends", "unset it, or set threads: in the run"
+        "note", f"OMP_NUM_THREADS={value} on {m.cores} cores limits backends", "unset it, or set threads: in the run"
     )
 
 

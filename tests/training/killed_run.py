@@ -1,0 +1,71 @@
+"""A run that is killed again and again; started by test_kill.py.
+
+Each start forks a child that resumes from the newest checkpoint of FOLDER and saves after every step. This process
+loads the framework once, and kills its child after a random time, KILLS times; then the last child may finish.
+
+    python killed_run.py FOLDER KILLS SEED WIDTH
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import polymodel as pm
+from polymodel import checkpoint, nn
+from polymodel.callbacks import Checkpoints
+
+SAMPLES, EPOCHS, BATCH = 64, 60, 8
+
+
+def fit(folder: Path | None, width: int) -> pm.Trainer:
+    """The run, from the newest checkpoint of a folder if there is one."""
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((SAMPLES, 6)).astype(np.float32), rng.integers(0, 3, SAMPLES)
+    module = nn.Sequential(nn.Linear(6, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.1), nn.Linear(width, 3))
+    model = pm.Model(module, {"x": pm.TensorSpec(("batch", 6))}, ["logits"])
+    trainer = pm.Trainer(model, "cross_entropy", pm.optim.SGD(0.01, momentum=0.9), backend="torch", device="cpu")
+    saving = [] if folder is None else [Checkpoints(folder, every_steps=1, keep=2)]
+    newest = None if folder is None else checkpoint.latest(folder)
+    trainer.fit(data, epochs=EPOCHS, batch_size=BATCH, callbacks=saving, resume=newest, progress=False)
+    return trainer
+
+
+def main() -> None:
+    folder, kills, seed, width = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    pm.get_backend("torch")
+    chance = random.Random(seed)
+    done = 0
+    while True:
+        child = os.fork()
+        if child == 0:
+            fit(folder, width)
+            os._exit(0)
+        if done < kills:
+            time.sleep(chance.uniform(0.02, 0.25))
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        newest = checkpoint.latest(folder)
+        if newest is not None:
+            checkpoint.load(newest)
+        if not os.WIFSIGNALED(status):
+            assert os.waitstatus_to_exitcode(status) == 0, "a resumed run failed"
+            break
+        done += 1
+    whole = fit(None, width)
+    found = checkpoint.load(folder)
+    wanted = {**whole.program.parameters, **whole.program.buffers, **whole.program.slots}
+    got = {**found.parameters, **found.buffers, **found.slots}
+    assert wanted.keys() == got.keys()
+    assert all(wanted[n].tobytes() == got[n].tobytes() for n in wanted), "the resumed run ended with other bits"
+    print(f"killed {done} times, ended at step {found.record['step']}")
+
+
+if __name__ == "__main__":
+    main()
