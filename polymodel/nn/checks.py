@@ -50,5 +50,27 @@ def pair(value: int | Sequence[int], n: int, what: str) -> list[int]:
     return values
 
 
+def expect_window(x: Operand, kernel: Sequence[int], pads: Sequence[int], dilations: Sequence[int]) -> None:
+    """Refuse a window that is larger than the input with its padding; axes of unknown size pass.
+
+    Args:
+        x: (batch, channels, *space).
+        kernel: size for each axis of space.
+        pads: begins of all axes of space, then ends.
+        dilations: distance of the kernel's elements, for each axis.
+
+    Raises:
+        ShapeError: it is so.
+    """
+    n = len(kernel)
+    for axis, (size, k, d) in enumerate(zip(x.shape[2:], kernel, dilations, strict=True)):
+        reach, room = d * (k - 1) + 1, pads[axis] + pads[axis + n]
+        if isinstance(size, int) and size + room < reach:
+            raise ShapeError(
+                f"expected axis {axis + 2} of size {reach - room} or more, which a window of {reach} needs with {room} "
+                f"of padding; received {x.spec}"
+            )
+
+
 def _words(word: str) -> str:
     return "last axis" if word == "last" else f"axis {word.removeprefix('axis')} of size"

@@ -67,7 +67,7 @@ def check_differentiable(graph: Graph, loss: str) -> None:
             receiving.update(_captured(node))
     lost = [n for n in graph.trainable if n in influencing and n not in receiving]
     if lost:
-        node = _obstacle(nodes, lost[0], receiving)
+        node = _obstacle(nodes, lost[0], influencing)
         raise GraphError(
             f"parameter {lost[0]!r} has no gradient: on its way to {loss!r} stands {node.name!r} {node.op_type}, which "
             f"is not differentiable; freeze({lost[0]!r}) or replace the operator"
@@ -101,12 +101,13 @@ def _captured(node: ir.Node) -> set[str]:
     return names
 
 
-def _obstacle(nodes: list[ir.Node], parameter: str, receiving: set[str]) -> ir.Node:
-    """The first node that gets what depends on the parameter, has a gradient to pass back and does not."""
+def _obstacle(nodes: list[ir.Node], parameter: str, influencing: set[str]) -> ir.Node:
+    """The first node on the way from the parameter to the loss that passes nothing back to what depends on it."""
     depends = {parameter}
     for node in nodes:
-        if any(v is not None and v.name in depends for v in node.inputs):
-            if any(v.name in receiving for v in node.outputs):
+        dependent = [i for i, v in enumerate(node.inputs) if v is not None and v.name in depends]
+        if dependent and any(v.name in influencing for v in node.outputs):
+            if not any(_is_float(v) for v in node.outputs) or not any(passes(node, i) for i in dependent):
                 return node
             depends.update(str(v.name) for v in node.outputs)
     raise AssertionError(f"{parameter} does not reach the loss")

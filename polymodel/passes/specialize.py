@@ -1,7 +1,7 @@
 """Graph -> Plan: bind sizes, compute what is already known, drop what nobody reads.
 
 1. Named sizes are replaced by the numbers given; the others stay unknown.
-2. A Shape or Size of a value with known sizes, and every node whose inputs are all known, becomes a constant
+2. A Shape or Size that looks at known sizes only, and every node whose inputs are all known, becomes a constant
    (evaluated by the ONNX reference operators), so that backends see axes, sizes and counts as numbers.
 3. Types and shapes of all other values follow from the standard's inference, node by node, with the known sizes.
 4. Nodes that no wanted output needs are dropped.
@@ -20,7 +20,7 @@ from polymodel.errors import GraphError, ShapeError
 from polymodel.graph import Graph
 from polymodel.inference import infer, schema
 from polymodel.plan import Node, Plan
-from polymodel.spec import TensorSpec, spec_of
+from polymodel.spec import Dim, TensorSpec, spec_of
 
 _MAX_FOLD = 1 << 20  # elements of a result that is computed ahead
 _IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
@@ -106,8 +106,10 @@ def lower_call(
     names = tuple("" if v is None else str(v.name) for v in node.inputs)
     outs = tuple(v.name or "" for v in node.outputs)
     inputs = tuple(_spec(n, specs, known) if n else None for n in names)
-    if node.op_type in ("Shape", "Size") and node.domain == "" and (s := inputs[0]) is not None and s.is_static:
-        return {outs[0]: _shape_or_size(node, s)}
+    if node.op_type in ("Shape", "Size") and node.domain == "" and (s := inputs[0]) is not None:
+        sizes = _sizes(node, s)
+        if all(isinstance(d, int) for d in sizes):
+            return {outs[0]: np.array(sizes if node.op_type == "Shape" else s.size, np.int64)}
     proto = ir.to_proto(node)
     proto.name = node.name or node.op_type
     version = opset if node.domain == "" else node.graph.opset_imports[node.domain]  # type: ignore[union-attr]
@@ -137,15 +139,14 @@ def _spec(name: str, specs: Mapping[str, TensorSpec], known: Mapping[str, np.nda
     raise GraphError(f"value {name!r} is used before it is made")
 
 
-def _shape_or_size(node: ir.Node, spec: TensorSpec) -> np.ndarray:
-    if node.op_type == "Size":
-        return np.array(spec.size, np.int64)
+def _sizes(node: ir.Node, spec: TensorSpec) -> Sequence[Dim]:
+    """The sizes that a Shape or Size looks at."""
     start = node.attributes["start"].as_int() if "start" in node.attributes else 0
     end = node.attributes["end"].as_int() if "end" in node.attributes else None
     rank = spec.rank
     start = min(max(start + rank if start < 0 else start, 0), rank)
     stop = rank if end is None else min(max(end + rank if end < 0 else end, 0), rank)
-    return np.array(spec.shape[start:max(start, stop)], np.int64)
+    return spec.shape[start : max(start, stop)]
 
 
 def _foldable(

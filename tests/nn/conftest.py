@@ -1,28 +1,18 @@
-"""Running a module in ONNX Runtime: the standard's meaning by an engine that is none of the backends."""
+"""Fixtures of the layer tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 
-from polymodel import Graph, Model, TensorSpec
+from polymodel import Model, TensorSpec
 from polymodel.nn import Module
+from tests.runtime import run_graph
 
 Run: TypeAlias = Callable[..., tuple[list[np.ndarray], Model]]
-
-
-def run_graph(graph: Graph, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """All outputs of a graph, updates included."""
-    proto = graph.proto()
-    onnx.checker.check_model(proto, full_check=True)
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    values: list[np.ndarray] = session.run(None, {**feeds, **graph.parameters, **graph.buffers})
-    return values
 
 
 @pytest.fixture

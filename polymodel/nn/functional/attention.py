@@ -36,9 +36,22 @@ def scaled_dot_product_attention(
         query,
         key,
         value,
-        mask,
+        None if mask is None else _for_each_query(mask, query),
         is_causal=int(is_causal),
         scale=scale,
         q_num_heads=num_heads,
         kv_num_heads=num_kv_heads if num_kv_heads is not None else num_heads,
     )
+
+
+def _for_each_query(mask: Operand, query: Operand) -> Tensor:
+    """The mask with the axis of the queries written out: ONNX Runtime does not broadcast it, as the standard asks."""
+    if mask.rank < 2 or mask.shape[-2] != 1:
+        return mask.tensor()
+    b = current_builder()
+    queries = query.shape[-2]
+    count = [queries] if isinstance(queries, int) else b.op("Shape", query, start=query.rank - 2, end=query.rank - 1)
+    ones = [1] * (mask.rank - 2)
+    if isinstance(count, list):
+        return b.op("Expand", mask, [*ones, *count, 1])
+    return b.op("Expand", mask, b.op("Concat", *([b.constant(ones, "int64")] if ones else []), count, [1], axis=0))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from polymodel.builder import current_builder
 from polymodel.errors import ConfigError, ShapeError
-from polymodel.nn.checks import pair
+from polymodel.nn.checks import expect_window, pair
 from polymodel.tensor import Operand, Tensor
 
 
@@ -66,6 +66,8 @@ def convolve(
         raise ShapeError(f"expected {n + 2} axes (batch, channels and {n} of space), received {x.spec}")
     kernel = [k for k in weight.shape[2:] if isinstance(k, int)]
     strides, dilations = pair(stride, n, "stride"), pair(dilation, n, "dilation")
+    pads = _pads(padding, kernel, strides, dilations)
+    expect_window(x, kernel, pads, dilations)
     return current_builder().op(
         "Conv",
         x,
@@ -73,7 +75,7 @@ def convolve(
         bias,
         kernel_shape=kernel,
         strides=strides,
-        pads=_pads(padding, kernel, strides, dilations),
+        pads=pads,
         dilations=dilations,
         group=groups,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from polymodel.builder import current_builder
-from polymodel.nn.checks import expect, pair
+from polymodel.nn.checks import expect, expect_window, pair
 from polymodel.tensor import Operand, Tensor
 
 
@@ -28,14 +28,16 @@ def max_pool2d(
         ceil_mode: a last window that is not full counts too.
     """
     expect(x, rank=4)
-    kernel = pair(kernel_size, 2, "kernel_size")
+    kernel, dilations = pair(kernel_size, 2, "kernel_size"), pair(dilation, 2, "dilation")
+    pads = pair(padding, 2, "padding") * 2
+    expect_window(x, kernel, pads, dilations)
     return current_builder().op(
         "MaxPool",
         x,
         kernel_shape=kernel,
         strides=kernel if stride is None else pair(stride, 2, "stride"),
-        pads=pair(padding, 2, "padding") * 2,
-        dilations=pair(dilation, 2, "dilation"),
+        pads=pads,
+        dilations=dilations,
         ceil_mode=int(ceil_mode),
     )
 
@@ -59,13 +61,14 @@ def avg_pool2d(
         count_include_pad: the zeros of the border count as elements.
     """
     expect(x, rank=4)
-    kernel = pair(kernel_size, 2, "kernel_size")
+    kernel, pads = pair(kernel_size, 2, "kernel_size"), pair(padding, 2, "padding") * 2
+    expect_window(x, kernel, pads, [1, 1])
     return current_builder().op(
         "AveragePool",
         x,
         kernel_shape=kernel,
         strides=kernel if stride is None else pair(stride, 2, "stride"),
-        pads=pair(padding, 2, "padding") * 2,
+        pads=pads,
         ceil_mode=int(ceil_mode),
         count_include_pad=int(count_include_pad),
     )
