@@ -132,8 +132,8 @@ def _close(name: str, got: np.ndarray, rounded: np.ndarray, expected: Expected, 
     verdict = Verdict.PASS if score <= limit else Verdict.SUSPICIOUS if score <= SUSPICIOUS * limit else Verdict.FAIL
     detail = ""
     if verdict is not Verdict.PASS:
-        flat = np.abs(got.astype(np.float64) - expected.value)
-        flat[~finite] = 0.0
+        with np.errstate(invalid="ignore"):
+            flat = np.where(finite, np.abs(got.astype(np.float64) - expected.value), 0.0)
         at = tuple(int(i) for i in np.unravel_index(int(flat.argmax()), flat.shape))
         detail = f"largest error at {at}: received {got[at]!r}, expected {expected.value[at]!r}"
     return Comparison(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from polymodel import checkpoint
+from polymodel import checkpoint, random
 from polymodel.backend import Backend, Program
 from polymodel.options import CompileOptions, Training
 from polymodel.registry import get_backend
@@ -116,6 +116,14 @@ def perform(
             scalars = program.train_step(feeds, lr=options["lr"], step=options["step"])
             read = {n: np.float64(float(v)) for n, v in scalars.items()}
             return {}, {**{f"scalar/{n}": np.asarray(v) for n, v in read.items()}, **state(program)}
+        case "state":
+            return {}, state(program)
+        case "random":
+            return {}, {
+                "permutation": random.permutation(3, 2, 101),
+                "mask": random.mask(1, "layer.mask", 5, (9, 11), 0.25),
+                "normal": random.generator(0, "init", "w").standard_normal(50),
+            }
         case "save":
             _assign(program, arrays)
             kept = state(program)

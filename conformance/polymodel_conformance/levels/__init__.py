@@ -1,0 +1,31 @@
+"""The levels of the suite, one file each; `cases(profile)` of each yields what it checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from typing import TypeAlias
+
+from polymodel_conformance.cases import Case
+
+Cases: TypeAlias = Callable[[str, Sequence[str]], Iterator[Case]]
+
+LEVELS: dict[int, tuple[str, str]] = {
+    1: ("forward", "Forward values"),
+    2: ("gradients", "Gradients"),
+    3: ("optimizers", "Optimizer steps"),
+    4: ("randomness", "Randomness"),
+    5: ("batch_norm", "BatchNorm"),
+    6: ("trajectory", "Training, step by step"),
+    7: ("checkpoint", "Checkpoints"),
+    8: ("artifact", "ONNX artifact"),
+}
+"""Module and title by number."""
+
+PROFILES = ("smoke", "quick", "full")
+
+
+def cases_of(level: int) -> Cases:
+    """What collects a level's cases, for a profile and the names of the backends of the run."""
+    found: Cases = import_module(f"polymodel_conformance.levels.{LEVELS[level][0]}").cases
+    return found
