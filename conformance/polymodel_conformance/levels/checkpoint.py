@@ -1,0 +1,134 @@
+"""Level 7: a checkpoint saved by one backend goes on in any other, and a resumed run is the uninterrupted one."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+from polymodel.optim import Adam
+from polymodel.options import Training
+from polymodel_conformance.cases import Call, Case, Outcome, judged
+from polymodel_conformance.client import Answer
+from polymodel_conformance.compare import Expected
+from polymodel_conformance.floor import UNIT, measure
+from polymodel_conformance.jobs import Job
+from polymodel_conformance.levels.trajectory import LR, batches_of, training_of
+from polymodel_conformance.training import initial_state, narrowed, one_step, step_dtypes, step_job
+from polymodel_conformance.verdict import Comparison, worst
+from polymodel_conformance.cases import expectations
+
+STATE = ("parameters/", "buffers/", "slots/")
+
+
+def _exactly(answer: Answer) -> dict[str, Expected]:
+    """The state of an answer, to be met bit by bit."""
+    return {n: Expected(a, a.dtype.name, "exact") for n, a in answer.arrays.items() if n.startswith(STATE)}
+
+
+@final
+@dataclass
+class HandOverCase(Case):
+    """Save on one backend after a step, load on another: equal bytes there, and a next step as the oracle's.
+
+    Attributes:
+        training: what is trained and how.
+        giver: the backend that saves.
+    """
+
+    id: str
+    training: Training
+    giver: str
+    batches: Sequence[dict[str, object]]
+    level: int = 7
+    family: str = "checkpoint"
+
+    def prepare(self) -> None:
+        return None
+
+    def judge(self, call: Call) -> Outcome:
+        folder = Path(tempfile.mkdtemp(prefix="polymodel-conformance-"))
+        try:
+            return self._judge(call, folder / "saved")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _judge(self, call: Call, path: Path) -> Outcome:
+        training, lr = self.training, LR["adam"]
+        first = call(step_job(training, self.batches[0], initial_state(training), lr, 1), self.giver)  # type: ignore[arg-type]
+        if first.status != "done":
+            return judged(first, {}, self.family)
+        saved = call(Job("save", training.graph, training, {}, {"path": str(path), "step": 1}), self.giver)
+        if saved.status != "done":
+            return judged(saved, {}, self.family)
+        loaded = call(Job("load", training.graph, training, {}, {"path": str(path)}))
+        same = judged(loaded, _exactly(saved), self.family)
+        if loaded.status != "done":
+            return same
+        feeds = self.batches[1]
+        state = {n: a for n, a in saved.arrays.items() if n.startswith(STATE)}
+        found = measure(one_step(training, feeds, state, lr, 2), runs=2, unit=UNIT)  # type: ignore[arg-type]
+        after = narrowed(call(step_job(training, feeds, {}, lr, 2)))  # type: ignore[arg-type]
+        next_step = judged(after, expectations(found, step_dtypes(training, found.values)), "trajectory")
+        every: list[Comparison] = [*same.comparisons, *next_step.comparisons]
+        return Outcome(
+            worst([same.verdict, next_step.verdict]), every, same.message or next_step.message, found.undecidable
+        )
+
+
+@final
+@dataclass
+class ResumeCase(Case):
+    """Three steps without a break against two steps, a checkpoint, a fresh load and the third: the same bits.
+
+    Attributes:
+        training: what is trained and how.
+    """
+
+    id: str
+    training: Training
+    batches: Sequence[dict[str, object]]
+    level: int = 7
+    family: str = "checkpoint"
+    _expected: dict[str, Expected] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        return None
+
+    def judge(self, call: Call) -> Outcome:
+        training, lr = self.training, LR["adam"]
+        folder = Path(tempfile.mkdtemp(prefix="polymodel-conformance-"))
+        try:
+            for i in (1, 2, 3):
+                state = initial_state(training) if i == 1 else {}
+                whole = call(step_job(training, self.batches[i - 1], state, lr, i))  # type: ignore[arg-type]
+                if whole.status != "done":
+                    return judged(whole, {}, self.family)
+                if i == 2:
+                    options = {"path": str(folder / "saved"), "step": 2}
+                    saved = call(Job("save", training.graph, training, {}, options))
+                    if saved.status != "done":
+                        return judged(saved, {}, self.family)
+            # a seed that nothing here draws from makes another key, so the worker compiles a fresh program
+            fresh = Job("load", training.graph, training, {}, {"path": str(folder / "saved"), "seed": 1})
+            loaded = call(fresh)
+            if loaded.status != "done":
+                return judged(loaded, {}, self.family)
+            again = step_job(training, self.batches[2], {}, lr, 3)  # type: ignore[arg-type]
+            resumed = call(Job("step", again.graph, training, again.arrays, {**again.options, "seed": 1}))
+            return judged(resumed, _exactly(whole), self.family)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def cases(profile: str, backends: Sequence[str]) -> Iterator[Case]:
+    """Every pair of backends, and every backend with itself."""
+    for name in ("lenet",) if profile == "smoke" else ("lenet", "transformer"):
+        training = training_of(name, Adam(LR["adam"]))
+        batches = batches_of(name, 3)
+        for giver in backends:
+            yield HandOverCase(f"checkpoint/{name}/from_{giver}", training, giver, batches)  # type: ignore[arg-type]
+        yield ResumeCase(f"checkpoint/{name}/resume", training, batches)  # type: ignore[arg-type]

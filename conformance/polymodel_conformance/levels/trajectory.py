@@ -1,0 +1,130 @@
+"""Level 6: training of the reference models.
+
+Teacher-forced (the gate): every step starts from the rounded float64 state of the step before, so a backend answers for one
+step at a time, and a free-running optimizer's sensitivity to rounding hides nothing. Free: a few steps in a row, inside
+the envelope that the same steps with rounding errors put in span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+
+from polymodel import models
+from polymodel.optim import SGD, Adam, Optimizer
+from polymodel.options import Training
+from polymodel_conformance import cache
+from polymodel_conformance.cases import Call, Case, Outcome, expectations, judged, measured
+from polymodel_conformance.client import Answer
+from polymodel_conformance.compare import Expected
+from polymodel_conformance.floor import UNIT, Compute
+from polymodel_conformance.jobs import graph_key, pack_rule
+from polymodel_conformance.oracle.tape import Kinks, Noise
+from polymodel_conformance.training import (
+    StepCase,
+    Trajectory,
+    initial_state,
+    narrowed,
+    one_step,
+    step_dtypes,
+    step_job,
+)
+
+LR = {"sgd": float(np.float32(0.01)), "adam": float(np.float32(1e-3))}
+BATCH = {"mlp": 16, "lenet": 8, "lstm": 4, "transformer": 2, "resnet18": 2}
+STEPS = {"smoke": 2, "quick": 3, "full": 20}
+SMOKE = ("mlp", "lenet")
+FREE = 5
+
+
+def optimizers() -> dict[str, Optimizer]:
+    """The two update rules that every model is trained with."""
+    return {"sgd": SGD(LR["sgd"], momentum=0.9), "adam": Adam(LR["adam"])}
+
+
+def training_of(name: str, rule: Optimizer) -> Training:
+    """A reference model with cross entropy and an update rule."""
+    model = models.reference(name).model
+    return Training(model.training_graph("cross_entropy"), "loss", rule)
+
+
+def batches_of(name: str, steps: int) -> list[dict[str, np.ndarray]]:
+    """Batches of a reference model, one for each step."""
+    found = []
+    for i in range(steps):
+        x, target = models.reference(name).make_batch(BATCH[name], seed=100 + i)
+        found.append({"x": x, "target": target})
+    return found
+
+
+def cases(profile: str, backends: Sequence[str]) -> Iterator[Case]:
+    """Five models (two in the shortest profile) with two update rules."""
+    for name in SMOKE if profile == "smoke" else models.REFERENCE:
+        steps = 1 if name == "resnet18" and profile == "quick" else STEPS[profile]
+        batches = batches_of(name, steps)
+        for word, rule in optimizers().items():
+            trajectory = Trajectory(training_of(name, rule), batches, LR[word], 2 if name == "resnet18" else 4)
+            for number in range(1, steps + 1):
+                yield StepCase(f"trajectory/{name}/{word}/step{number:02}", 6, "trajectory", trajectory, number)
+    for name in () if profile == "smoke" else ("mlp", "lstm"):
+        yield FreeCase(f"trajectory/{name}/free", training_of(name, optimizers()["sgd"]), batches_of(name, FREE), LR["sgd"])
+
+
+@final
+@dataclass
+class FreeCase(Case):
+    """Several steps in a row.
+
+    Attributes:
+        training: what is trained and how.
+        batches: inputs of the steps.
+        lr: learning rate.
+    """
+
+    id: str
+    training: Training
+    batches: Sequence[dict[str, np.ndarray]]
+    lr: float
+    level: int = 6
+    family: str = "free trajectory"
+    _expected: dict[str, Expected] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        key = cache.Key("free", graph_key(self.training.graph), repr(pack_rule(self.training.optimizer)), repr(self.lr))
+        for feeds in self.batches:
+            key.arrays(feeds)
+        found = measured(self._compute(), key, runs=4, unit=UNIT)
+        plain = {n: n.partition("@")[0] for n in found.values}
+        dtypes = step_dtypes(self.training, {p: None for p in plain.values()})
+        self._expected = expectations(found, {n: dtypes[p] for n, p in plain.items()})
+
+    def _compute(self) -> Compute:
+        def compute(noise: Noise | None, kinks: Kinks) -> dict[str, np.ndarray]:
+            state = initial_state(self.training)
+            losses = {}
+            for i, feeds in enumerate(self.batches):
+                new = one_step(self.training, feeds, state, self.lr, i + 1)(noise, kinks)
+                losses[f"scalar/loss@{i + 1}"] = new.pop("scalar/loss")
+                state = {**state, **new}
+            return {**losses, **{n: a for n, a in state.items() if n.startswith("parameters/")}}
+
+        return compute
+
+    def judge(self, call: Call) -> Outcome:
+        answer, losses = Answer("error"), {}
+        for i, feeds in enumerate(self.batches):
+            state = initial_state(self.training) if i == 0 else {}
+            answer = narrowed(call(step_job(self.training, feeds, state, self.lr, i + 1)))
+            if answer.status != "done":
+                return judged(answer, self._expected, self.family)
+            losses[f"scalar/loss@{i + 1}"] = answer.arrays["scalar/loss"]
+        outcome = judged(Answer("done", {**answer.arrays, **losses}), self._expected, self.family)
+        left = [c.name.partition("@")[2] for c in outcome.comparisons if c.verdict.bad and "@" in c.name]
+        message = f"leaves the envelope at step {left[0]}; {outcome.message}" if left else outcome.message
+        return Outcome(outcome.verdict, outcome.comparisons, message)
+
+    def release(self) -> None:
+        self._expected = {}
