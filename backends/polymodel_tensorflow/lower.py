@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from polymodel.errors import PolymodelError, Unsupported
@@ -23,14 +24,27 @@ _NOT_FOR_XLA = frozenset(
 _XLA_FLOATS = frozenset({"float32", "float64"})
 
 
-def prepare(plan: Plan) -> Plan:
-    """Fuse what has a fast kernel, expand what has no rule, and refuse element types that TensorFlow lacks."""
+def prepare(plan: Plan, differentiated: Iterable[str] = ()) -> Plan:
+    """Fuse what has a fast kernel, expand what has no rule, and refuse element types that TensorFlow lacks.
+
+    Args:
+        plan: from `specialize`.
+        differentiated: outputs that are differentiated. TensorFlow's fused batch normalization has no derivative of
+            its statistics: a call whose statistics are among them is marked, and its rule composes them.
+    """
     plan = expand_functions(fuse(plan, TABLE), TABLE)
+    plan = replace(plan, nodes=tuple(_marked(node, frozenset(differentiated)) for node in plan.nodes))
     for node in plan.nodes:
         TABLE.find(node)
     for name in (*plan.inputs, *plan.constants):
         native_dtype(plan.specs[name].dtype)
     return plan
+
+
+def _marked(node: Node, differentiated: frozenset[str]) -> Node:
+    if node.op_type == "BatchNormalization" and differentiated.intersection(node.output_names[1:]):
+        return replace(node, attributes={**node.attributes, "statistics_have_gradients": 1})
+    return node
 
 
 def lower(plan: Plan, feeds: Mapping[str, tuple[Any, Layout]]) -> Values:

@@ -86,9 +86,9 @@ class TensorFlowProgram(Program):
         return run
 
     def _compile_gradients(self, plan: Plan, wrt: Sequence[str]) -> Gradients:
-        plan = prepare(plan)
-        fed = self._fed(plan)
         given = [n for n in plan.outputs if is_float(plan.specs[n].dtype)]
+        plan = prepare(plan, given)
+        fed = self._fed(plan)
         targets = [n for n in wrt if n in plan.inputs]
         found: list[str] = []
 

@@ -13,6 +13,9 @@ from polymodel_tensorflow.dtypes import dtype_of_onnx
 from polymodel_tensorflow.rules.table import TABLE, sizes
 
 
+_NARROW = (tf.float16, tf.bfloat16)
+
+
 @TABLE.rule("Attention", since=23)
 def attention(
     node: Node,
@@ -52,7 +55,7 @@ def attention(
     precision = node.attr("softmax_precision")
     wide = scores if precision is None else tf.cast(scores, dtype_of_onnx(int(precision)))
     weights = tf.cast(_softmax(wide, bias), q.dtype)
-    y = tf.matmul(weights, v)
+    y = _product(weights, v)
     if flat:
         n, heads, length, size = sizes(y)
         y = tf.reshape(tf.transpose(y, [0, 2, 1, 3]), [n, length, heads * size])
@@ -71,19 +74,36 @@ def _heads(x: Any, heads: int) -> Any:
 def _scores(node: Node, q: Any, k: Any) -> Any:
     given = node.attr("scale")
     scale = float(given) if given is not None else 1 / math.sqrt(q.shape[-1])
-    if q.dtype in (tf.float16, tf.bfloat16):
+    if q.dtype in _NARROW:
         root = tf.cast(math.sqrt(scale), q.dtype)
-        return tf.matmul(q * root, k * root, transpose_b=True)
-    return tf.matmul(q * tf.cast(scale, q.dtype), k, transpose_b=True)
+        return _product(q * root, k * root, transpose=True)
+    return _product(q * tf.cast(scale, q.dtype), k, transpose=True)
+
+
+def _product(a: Any, b: Any, *, transpose: bool = False) -> Any:
+    """Products of narrow types are accumulated in float32: TensorFlow's CPU kernels accumulate in the type itself."""
+    if a.dtype in _NARROW:
+        wide = tf.matmul(tf.cast(a, tf.float32), tf.cast(b, tf.float32), transpose_b=transpose)
+        return tf.cast(wide, a.dtype)
+    return tf.matmul(a, b, transpose_b=transpose)
 
 
 def _softmax(scores: Any, bias: Any) -> Any:
     """Softmax of the last axis; rows whose bias is -inf throughout are zero, and so is their derivative."""
     if bias is None:
-        return tf.nn.softmax(scores)
+        return _exponentials(scores)
     dead = tf.reduce_all(tf.equal(bias, tf.constant(-np.inf, bias.dtype)), -1, keepdims=True)
     safe = tf.where(dead, tf.zeros_like(scores), scores)
-    return tf.where(dead, tf.zeros_like(scores), tf.nn.softmax(safe))
+    return tf.where(dead, tf.zeros_like(scores), _exponentials(safe))
+
+
+def _exponentials(scores: Any) -> Any:
+    """Softmax; narrow types are rounded after every operator, as the standard's function body rounds them, and summed
+    in float32."""
+    if scores.dtype not in _NARROW:
+        return tf.nn.softmax(scores)
+    powers = tf.exp(scores - tf.reduce_max(scores, -1, keepdims=True))
+    return powers / tf.cast(tf.reduce_sum(tf.cast(powers, tf.float32), -1, keepdims=True), powers.dtype)
 
 
 def _bias(node: Node, q: Any, k: Any, mask: Any, past_k: Any, valid: Any) -> Any:

@@ -34,7 +34,6 @@ _UNARY: dict[str, tuple[int, Callable[[Any], Any]]] = {
     "Log": (6, tf.math.log),
     "Neg": (6, tf.negative),
     "Reciprocal": (6, tf.math.reciprocal),
-    "Relu": (6, tf.nn.relu),
     "Round": (11, tf.round),
     "Sigmoid": (6, tf.sigmoid),
     "Sign": (9, tf.sign),
@@ -49,7 +48,7 @@ _UNARY: dict[str, tuple[int, Callable[[Any], Any]]] = {
 
 # Element types for which TensorFlow has no kernel of the operator, and the type in which it is computed instead.
 _WIDER = {t: tf.int64 for t in ("int8", "int16", "uint8", "uint16", "uint32", "uint64")}
-_WIDE_UNARY = frozenset({"Abs", "Neg", "Sign", "Relu"})
+_WIDE_UNARY = frozenset({"Abs", "Neg", "Sign"})
 
 
 def _register_unary() -> None:
@@ -64,6 +63,23 @@ def _register_unary() -> None:
 
 
 _register_unary()
+
+
+@TABLE.rule("Relu", since=6)
+def relu(node: Node, x: Any) -> Any:
+    """A NaN stays one: see `unfused`."""
+    if node.dtype() in _WIDER:
+        return tf.cast(tf.nn.relu(tf.cast(x, tf.int64)), x.dtype)
+    return tf.nn.relu(unfused(x) if x.op.type in ("BiasAdd", "AddV2") else x)
+
+
+@tf.custom_gradient
+def unfused(x: Any) -> Any:
+    """The same value, from an operator that the graph optimizer neither removes nor fuses.
+
+    Product, bias and relu fused into one oneDNN kernel turn NaN into 0; the same three one by one keep it.
+    """
+    return tf.raw_ops.PlaceholderWithDefault(input=x, shape=x.shape), lambda d: d
 
 
 def _two(f: Callable[[Any, Any], Any], node: Node, a: Any, b: Any) -> Any:
@@ -103,7 +119,25 @@ def div(node: Node, a: Any, b: Any) -> Any:
 @TABLE.rule("Mod", since=10)
 def mod(node: Node, a: Any, b: Any) -> Any:
     """fmod=1 takes the sign of the dividend, fmod=0 that of the divisor."""
-    return _two(tf.truncatemod if node.attr("fmod") else tf.math.floormod, node, a, b)
+    if not is_float(node.dtype()):
+        return _two(tf.truncatemod if node.attr("fmod") else tf.math.floormod, node, a, b)
+    if not node.attr("fmod"):
+        return tf.math.floormod(a, b)
+    shape = tf.broadcast_dynamic_shape(tf.shape(a), tf.shape(b))
+    return _truncated_remainder(tf.broadcast_to(a, shape), tf.broadcast_to(b, shape))
+
+
+@tf.custom_gradient
+def _truncated_remainder(a: Any, b: Any) -> Any:
+    """TensorFlow has neither a derivative of this remainder nor a float16 kernel."""
+    wide = tf.float32 if a.dtype in (tf.float16, tf.bfloat16) else a.dtype
+    result = tf.cast(tf.truncatemod(tf.cast(a, wide), tf.cast(b, wide)), a.dtype)
+
+    def backward(d: Any) -> tuple[Any, Any]:
+        quotient = a / b
+        return d, -d * tf.sign(quotient) * tf.floor(tf.abs(quotient))
+
+    return result, backward
 
 
 @TABLE.rule("Pow", since=7)

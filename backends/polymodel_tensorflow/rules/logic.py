@@ -48,7 +48,14 @@ def bitwise_not(node: Node, x: Any) -> Any:
 
 @TABLE.rule("BitShift", since=11)
 def bit_shift(node: Node, x: Any, by: Any) -> Any:
-    return (tf.bitwise.left_shift if node.attr("direction") == "LEFT" else tf.bitwise.right_shift)(x, by)
+    """A shift by a negative number or by the width or more leaves nothing of the value but, to the right, its sign."""
+    width = x.dtype.size * 8
+    beyond = tf.logical_or(by < 0, by >= width)
+    kept = tf.where(beyond, tf.constant(width - 1, by.dtype), by)
+    if node.attr("direction") == "LEFT":
+        return tf.where(beyond, tf.zeros((), x.dtype), tf.bitwise.left_shift(x, kept))
+    shifted = tf.bitwise.right_shift(x, kept)
+    return tf.where(beyond, tf.zeros((), x.dtype), shifted) if x.dtype.is_unsigned else shifted
 
 
 @TABLE.rule("Where", since=9)

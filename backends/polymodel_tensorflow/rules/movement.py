@@ -163,11 +163,12 @@ def pad(node: Node, x: Any, pads: Any, value: Any = None, axes: Any = None) -> A
     if any(p < 0 for p in given):
         x = x[tuple(cut)]
     widths = [[max(b, 0), max(a, 0)] for b, a in zip(before, after, strict=True)]
-    fill = 0 if value is None else tf.reshape(value, [])
-    if x.dtype == tf.bool:
-        wide = tf.pad(tf.cast(x, tf.int32), widths, constant_values=fill if value is None else tf.cast(fill, tf.int32))
-        return tf.cast(wide, tf.bool)
-    return tf.pad(x, widths, constant_values=fill)
+    if x.dtype != tf.bool and (value is None or node.is_const(2)):
+        return tf.pad(x, widths, constant_values=0 if value is None else tf.reshape(value, []))
+    outside = tf.pad(tf.zeros(tf.shape(x), tf.int8), widths, constant_values=1)  # tf.pad has no derivative by its value
+    wide = tf.pad(tf.cast(x, tf.int8), widths) if x.dtype == tf.bool else tf.pad(x, widths)
+    fill = tf.zeros((), x.dtype) if value is None else tf.reshape(value, [])
+    return tf.where(tf.equal(outside, 1), fill, tf.cast(wide, x.dtype))
 
 
 def padded_indices(n: int, before: int, after: int, mode: str) -> np.ndarray:
@@ -199,7 +200,8 @@ def depth_to_space(node: Node, x: Any) -> Any:
 def space_to_depth(node: Node, x: Any) -> Any:
     n, c, h, w = sizes(x)
     b = int(node.attr("blocksize"))
-    y = tf.transpose(tf.reshape(x, [n, c, h // b, b, w // b, b]), [0, 3, 5, 1, 2, 4])
+    order = [0, 1, 3, 5, 2, 4] if node.attr("mode") == "CRD" else [0, 3, 5, 1, 2, 4]
+    y = tf.transpose(tf.reshape(x, [n, c, h // b, b, w // b, b]), order)
     return tf.reshape(y, [n, c * b * b, h // b, w // b])
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from polymodel.feeds import is_float
 from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf
 from polymodel_tensorflow.rules.convolution import Pads, padded, window
@@ -48,8 +47,10 @@ def _taps(x: Any, kernel: Sequence[int], strides: Sequence[int], dilations: Sequ
     return found
 
 
-def _native(kernel: Sequence[int], dilations: Sequence[int]) -> bool:
-    return len(kernel) <= 3 and all(d == 1 for d in dilations)
+def _native(x: Any, dilations: Sequence[int]) -> bool:
+    """Whether TensorFlow's pooling kernels take it: no dilation; with three spatial axes float32 only."""
+    floats = (tf.float16, tf.bfloat16, tf.float32, tf.float64) if len(dilations) < 3 else (tf.float32,)
+    return len(dilations) <= 3 and all(d == 1 for d in dilations) and x.dtype in floats
 
 
 def _lowest(dtype: Any) -> Any:
@@ -62,7 +63,7 @@ def max_pool(node: Node, x: Any) -> Any:
     wide = padded(x, _lengthened(pads, extra), tf.constant(_lowest(x.dtype), x.dtype))
     if node.has_output(1):
         return _with_indices(node, x, wide, kernel, strides, dilations, pads)
-    if _native(kernel, dilations) and is_float(node.dtype()):
+    if _native(wide, dilations):
         return _pool(tf.nn.max_pool1d, tf.nn.max_pool2d, tf.nn.max_pool3d)(wide, kernel, strides, "VALID")
     return reduce(tf.maximum, _taps(wide, kernel, strides, dilations))
 
@@ -122,7 +123,7 @@ def average_pool(node: Node, x: Any) -> Any:
 
 
 def _mean(x: Any, kernel: list[int], strides: list[int], dilations: list[int]) -> Any:
-    if _native(kernel, dilations):
+    if _native(x, dilations):
         return _pool(tf.nn.avg_pool1d, tf.nn.avg_pool2d, tf.nn.avg_pool3d)(x, kernel, strides, "VALID")
     taps = _taps(x, kernel, strides, dilations)
     return reduce(tf.add, taps) / tf.cast(len(taps), x.dtype)

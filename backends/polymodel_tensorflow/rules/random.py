@@ -23,7 +23,7 @@ def _sampling_type(dtype: Any) -> Any:
     return dtype if dtype in (tf.float32, tf.float64) else tf.float32
 
 
-@TABLE.rule("Dropout", since=12)
+@TABLE.rule("Dropout", since=7)
 def dropout(node: Node, x: Any, ratio: Any = None, training: Any = None) -> tuple[Any, Any]:
     """Without training_mode, or with ratio 0, the input itself and a mask of ones."""
     everything = tf.ones(tf.shape(x), tf.bool)
