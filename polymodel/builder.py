@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import Any, final
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 
 from polymodel.errors import DtypeError, GraphError
@@ -196,7 +197,7 @@ class Builder:
             op_type: ONNX operator name.
             inputs: tensors, None for an optional input left out, numbers or arrays for constants.
             outputs: how many outputs to take; or a flag for each, False for one left out (returned as a Tensor
-                without a name that nothing may use).
+                without a name or type that nothing may use).
             domain: operator set, "" for ai.onnx.
             attributes: ONNX attributes; those that are None are left out.
 
@@ -206,8 +207,7 @@ class Builder:
         known = schema(op_type, domain)
         while inputs and inputs[-1] is None:
             inputs = inputs[:-1]
-        like = next((t.dtype for t in inputs if isinstance(t, Operand)), None)
-        values = [self._promote(i, like) for i in inputs]
+        values = [self._promote(item, _beside(known, inputs, i)) for i, item in enumerate(inputs)]
         flags = [True] * outputs if isinstance(outputs, int) else list(outputs)
         name = self.unique(op_type)
         words = [known.outputs[min(i, len(known.outputs) - 1)].name for i in range(len(flags))]
@@ -220,7 +220,7 @@ class Builder:
         )
         constants = {str(v.name): v.const_value.numpy() for v in values if v is not None and v.const_value is not None}
         specs = infer(ir.to_proto(node), [None if v is None else spec_of(v) for v in values], constants)
-        for value, spec in zip(results, specs, strict=True):
+        for value, spec in zip(results, specs, strict=False):  # outputs left out at the end are not in the node
             value.shape, value.type = ir_shape(spec), ir.TensorType(onnx_dtype(spec.dtype))
         self.graph.append(node)
         return tuple(Tensor(v) for v in results)
@@ -283,3 +283,10 @@ class Builder:
         if isinstance(item, list | tuple):
             return self.constant(np.asarray(item, np.int64 if all(isinstance(i, int) for i in item) else None)).value
         return self.constant(item).value
+
+
+def _beside(known: onnx.defs.OpSchema, inputs: Sequence[Any], i: int) -> str | None:
+    """Element type that a bare number at input i takes: of a tensor that must have the same, else of the first."""
+    words = [known.inputs[min(k, len(known.inputs) - 1)].type_str for k in range(len(inputs))] if known.inputs else []
+    tensors = [(k, t.dtype) for k, t in enumerate(inputs) if isinstance(t, Operand)]
+    return next((d for k, d in tensors if words[k] == words[i]), tensors[0][1] if tensors else None)

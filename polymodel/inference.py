@@ -83,6 +83,8 @@ def infer(
     except shape_inference.InferenceError as error:
         reason = str(error).split("]")[-1].strip() or str(error)
         raise ShapeError(f"{describe(node, inputs)}: {reason}") from None
+    except onnx.checker.ValidationError as error:
+        raise GraphError(f"{describe(node, inputs)}: {error}") from None
     if node.op_type in _SHAPED_LIKE_INPUT and node.domain == "":
         found = {node.output[0]: types[node.input[0]]}
     specs = []

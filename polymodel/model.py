@@ -87,7 +87,8 @@ class Model:
         self._values = values
         self._parameters = parameters
         self._frozen: set[str] = set()
-        self._traced: dict[Any, tuple[Graph, list[Call]]] = {}
+        self._traced: dict[tuple[bool, Goal, frozenset[str]], tuple[Graph, list[Call]]] = {}
+        self._training: dict[tuple[str, Goal, frozenset[str]], Graph] = {}
 
     # -- values -----------------------------------------------------------------------------------------------------
 
@@ -178,14 +179,13 @@ class Model:
         """
         if randomness not in ("reproducible", "native"):
             raise GraphError(f"randomness is 'reproducible' or 'native', received {randomness!r}")
-        graph = self._trace(True, _goal(loss, metrics))[0]
-        check_differentiable(graph, LOSS)
-        if randomness == "reproducible":
-            key = ("reproducible", id(graph))
-            if key not in self._traced:
-                self._traced[key] = (reproducible(graph), [])
-            graph = self._traced[key][0]
-        return graph.with_values(self._values)
+        goal = _goal(loss, metrics)
+        key = (randomness, goal, frozenset(self._frozen))
+        if key not in self._training:
+            graph = self._trace(True, goal)[0]
+            check_differentiable(graph, LOSS)
+            self._training[key] = reproducible(graph) if randomness == "reproducible" else graph
+        return self._training[key].with_values(self._values)
 
     def summary(self, batch: int = 1) -> Summary:
         """Layers with output shapes, parameters and FLOPs; printing it shows a table.

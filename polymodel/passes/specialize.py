@@ -105,6 +105,8 @@ def lower_call(
     """One operator call with its types, or the values of its outputs when they can be computed ahead."""
     names = tuple("" if v is None else str(v.name) for v in node.inputs)
     outs = tuple(v.name or "" for v in node.outputs)
+    while outs[-1] == "":
+        outs = outs[:-1]
     inputs = tuple(_spec(n, specs, known) if n else None for n in names)
     if node.op_type in ("Shape", "Size") and node.domain == "" and (s := inputs[0]) is not None:
         sizes = _sizes(node, s)

@@ -58,10 +58,7 @@ def clamp(x: Operand, min: float | None = None, max: float | None = None) -> Ten
 
 def where(condition: Operand, a: Any, b: Any) -> Tensor:
     """a where the condition holds, else b; broadcast. A bare number takes the dtype of the other branch."""
-    builder = current_builder()
-    like = next((t.dtype for t in (a, b) if isinstance(t, Operand)), "float32")
-    branches = [builder.constant(t, like) if isinstance(t, int | float) else t for t in (a, b)]
-    return builder.op("Where", condition, *branches)
+    return current_builder().op("Where", condition, a, b)
 
 
 def cast(x: Operand, dtype: str) -> Tensor:
