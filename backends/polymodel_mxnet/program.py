@@ -76,7 +76,10 @@ class MXNetProgram(Program):
 
         def predict(feeds: Mapping[str, np.ndarray]) -> Arrays:
             use_threads(self.options.threads)
-            results = run({n: to_mxnet(a, self.context) for n, a in feeds.items()})
+            # In prediction mode oneDNN reorders a convolution's weight in place, into blocks that its memory may not
+            # hold; the next call reads garbage. What the graph computes does not depend on the mode.
+            with mxnet.autograd.train_mode():
+                results = run({n: to_mxnet(a, self.context) for n, a in feeds.items()})
             return {n: to_numpy(r) for n, r in zip(names, results, strict=True)}
 
         return predict
