@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, final
 
 import numpy as np
@@ -160,7 +160,7 @@ def measured(compute: Compute, key: cache.Key, *, runs: int, unit: float) -> Mea
     if kept is not None:
         group = {p: {n.removeprefix(p): a for n, a in kept.items() if n.startswith(p)} for p in ("v/", "s/", "d/")}
         doubt = {n: float(a) for n, a in group["d/"].items()}
-        return Measured(group["v/"], group["s/"], doubt, int(kept["undecidable"]))
+        return Measured(group["v/"], group["s/"], doubt, int(kept["undecidable"]), int(kept["ties"]))
     found = measure(compute, runs=runs, unit=unit)
     cache.write(
         key,
@@ -169,6 +169,7 @@ def measured(compute: Compute, key: cache.Key, *, runs: int, unit: float) -> Mea
             **{f"s/{n}": a for n, a in found.spread.items()},
             **{f"d/{n}": np.float64(d) for n, d in found.doubt.items()},
             "undecidable": np.int64(found.undecidable),
+            "ties": np.int64(found.ties),
         },
     )
     return found
@@ -260,7 +261,7 @@ class GraphCase(Case):
             found = measured(forward(plan, full), key, runs=self.runs, unit=unit)
             spread = linear_spread(plan, full, unit) if self.rule == "rho" else None
             if spread is not None:
-                found = Measured(found.values, spread, {n: 1.0 for n in spread}, found.undecidable)
+                found = replace(found, spread=spread, doubt={n: 1.0 for n in spread})
             return found, {}
         cotangents = _cotangents(plan, full, outputs, attempt)
         key.arrays(cotangents)
@@ -270,6 +271,8 @@ class GraphCase(Case):
     def _problem(self, found: Measured) -> str:
         if found.undecidable and (self.wrt is not None or self.rule != "exact"):
             return f"{found.undecidable} elements stand nearer to a kink than rounding allows"
+        if found.ties and self.wrt is not None and self.claimed:
+            return f"{found.ties} elements stand on a kink, where the derivative is a convention"
         if self.wrt is None and self.official is not None:
             return _confirmed(found.values, self.official)
         if self.wrt is not None and not all(np.isfinite(v).all() for v in found.values.values()):

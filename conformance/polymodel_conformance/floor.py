@@ -37,12 +37,14 @@ class Measured:
         spread: rms rounding error of each element.
         doubt: factor that covers the underestimation of the floor of each tensor with probability 0.99.
         undecidable: number of elements nearer to a kink than rounding allows.
+        ties: number of elements exactly on a kink, where a derivative is a matter of convention.
     """
 
     values: Mapping[str, Array]
     spread: Mapping[str, Array]
     doubt: Mapping[str, float]
     undecidable: int
+    ties: int = 0
 
 
 def measure(compute: Compute, *, runs: int = 4, unit: float = UNIT, seed: int = 0) -> Measured:
@@ -76,7 +78,8 @@ def measure(compute: Compute, *, runs: int = 4, unit: float = UNIT, seed: int = 
             total += np.where(np.isfinite(difference), difference, 0.0) ** 2
     spread = {n: np.sqrt(s / runs).astype(np.float32) for n, s in squares.items()}
     doubt = {n: _doubt(runs * max(1, s.size)) for n, s in squares.items()}
-    return Measured(values, spread, doubt, count)
+    ties = int(sum((d == 0).sum() for d in watch.distances))
+    return Measured(values, spread, doubt, count, ties)
 
 
 def _undecidable(base: Array, noisy: Array) -> Array:
@@ -86,7 +89,8 @@ def _undecidable(base: Array, noisy: Array) -> Array:
     if not live.any():
         return np.zeros(base.shape, bool)
     sigma = math.sqrt(float((moved[live] ** 2).mean()))
-    return (base < MARGIN * sigma) & live & (sigma > 0)
+    settled = (base == 0) & (moved == 0)  # equal whatever is rounded, like two zeros that a ReLU made
+    return (base < MARGIN * sigma) & live & (sigma > 0) & ~settled
 
 
 def _doubt(n: int) -> float:

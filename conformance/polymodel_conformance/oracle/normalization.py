@@ -86,6 +86,7 @@ def _lp_norm(node: Node, x: Value) -> Value:
         norm = p.total(absolute(x), (axis,), True)
     else:
         norm = p.unary(p.total(p.mul(x, x), (axis,), True), *CURVES["Sqrt"])
+    x.tape.kinks.decide(norm.array)
     return p.where(norm.array == 0, x, p.div(x, p.where(norm.array == 0, 1.0, norm)))
 
 
