@@ -21,7 +21,8 @@ from polymodel.errors import ArtifactError
 from polymodel.graph import Graph
 from polymodel.passes.to_dtype import to_dtype
 
-RUNS = 4
+SAMPLES = 40
+_MOST_RUNS = 8
 _RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 )
@@ -46,13 +47,13 @@ class Meaning:
     scale: float
 
 
-def meaning(graph: Graph, feeds: Mapping[str, np.ndarray], runs: int = RUNS) -> dict[str, Meaning]:
+def meaning(graph: Graph, feeds: Mapping[str, np.ndarray], samples: int = SAMPLES) -> dict[str, Meaning]:
     """Evaluate a graph exactly, and measure its floor.
 
     Args:
         graph: parameters and buffers are taken from it.
         feeds: one array for each input.
-        runs: perturbed evaluations.
+        samples: perturbed elements of each output from which its floor is measured; at least two runs are made.
 
     Returns:
         One Meaning for each output.
@@ -70,6 +71,8 @@ def meaning(graph: Graph, feeds: Mapping[str, np.ndarray], runs: int = RUNS) -> 
         session = reference_session(wide.proto())
         exact = run_reference(session, values)
         u = ROUNDOFF.get(_float_type(graph), ROUNDOFF["float32"])
+        smallest = max(min((a.size for a in exact.values()), default=1), 1)
+        runs = min(max(2, -(-samples // smallest)), _MOST_RUNS)
         noisy = [run_reference(session, values, u, seed) for seed in range(runs)]
     except ArtifactError:
         raise

@@ -103,7 +103,7 @@ def find_roles(graph: ir.Graph, arrays: Mapping[str, np.ndarray], trainable: str
 
 
 def _is_float(array: np.ndarray) -> bool:
-    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+    return bool(array.dtype.kind == "f" or array.dtype.name == "bfloat16")
 
 
 def _statistics(graph: ir.Graph) -> Iterable[str]:
