@@ -7,7 +7,7 @@ from typing import final
 from polymodel.backend import Backend, Capabilities, CompileOptions, Program, Training
 from polymodel.errors import ConfigError, DeviceUnavailable
 from polymodel.graph import Graph
-from polymodel_torch.compat import torch, use_threads
+from polymodel_torch.compat import default_threads, torch, use_threads
 from polymodel_torch.dtypes import NAMES
 from polymodel_torch.program import TorchProgram
 from polymodel_torch.rules import TABLE
@@ -57,7 +57,7 @@ class TorchBackend(Backend):
         if options.compile not in known:
             raise ConfigError(f"compile={options.compile!r}: backend 'torch' knows {', '.join(sorted(known))}")
         where = self._device(device)
-        use_threads(options.threads)
+        use_threads(options.threads or default_threads())
         return TorchProgram(self, graph, where, training, options)
 
     def _device(self, asked: str) -> str:

@@ -27,11 +27,10 @@ def default_threads() -> int:
     return int(asked) if asked.isdigit() and int(asked) > 0 else len(os.sched_getaffinity(0))
 
 
-def use_threads(count: int | None) -> None:
-    """Set the threads of one operator; None means `default_threads`."""
-    want = count or default_threads()
-    if torch.get_num_threads() != want:
-        torch.set_num_threads(want)
+def use_threads(count: int) -> None:
+    """Set the threads of one operator."""
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
 
 
 @contextmanager
@@ -47,4 +46,4 @@ def deterministic(on: bool) -> Iterator[None]:
             torch.use_deterministic_algorithms(before)
 
 
-use_threads(None)
+use_threads(default_threads())

@@ -26,8 +26,19 @@ _SMALL = 1 << 20  # multiply-adds below which a call of oneDNN costs more than i
 
 
 def _onednn(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None) -> torch.Tensor:
-    y: torch.Tensor = torch.ops.mkldnn._linear_pointwise.default(x, w, b, "none", [], "")
+    y: torch.Tensor = (_opaque if torch.compiler.is_compiling() else _eager)(x, w, b)
     return y
+
+
+def _eager(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None) -> Any:
+    return torch.ops.mkldnn._linear_pointwise.default(x, w, b, "none", [], "")
+
+
+# Inductor lowers oneDNN's operator for constant weights only: compiled programs get it as one they cannot look into.
+_opaque: Any = torch.library.custom_op(
+    "polymodel::dense", _eager, mutates_args=(), schema="(Tensor x, Tensor w, Tensor? b) -> Tensor"
+)
+_opaque.register_fake(lambda x, w, b: x.new_empty((x.shape[0], w.shape[0])))
 
 
 @cache
@@ -122,9 +133,8 @@ def _weight_gradient(x: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
 
 
 def linear(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None = None) -> torch.Tensor:
-    """x w^T + b for x (..., in), w (out, in), b (out,) or None."""
-    small = x.numel() * w.shape[0] < _SMALL
-    if small or x.device.type != "cpu" or x.dtype != torch.float32 or not prefers_onednn():
+    """x w^T + b for x (..., in), w (out, in), b (out,) or None, float32 on the CPU; on oneDNN unless it is small."""
+    if x.numel() * w.shape[0] < _SMALL:
         return torch._C._nn.linear(x, w, b)
     if x.dim() == 2:
         return _Linear.apply(x, w, b)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, SupportsFloat, final
 
 import numpy as np
@@ -12,8 +13,9 @@ from polymodel.backend import Arrays, Backend, CompileOptions, Gradients, Predic
 from polymodel.errors import ShapeError
 from polymodel.graph import Graph
 from polymodel.plan import Plan
-from polymodel_torch.compat import deterministic, torch, use_threads
+from polymodel_torch.compat import default_threads, deterministic, torch, use_threads
 from polymodel_torch.dtypes import to_numpy, to_torch, torch_dtype
+from polymodel_torch.inductor import compiled
 from polymodel_torch.layout import channels_last_weights, convert_inputs, in_format
 from polymodel_torch.lower import Lowered, lower
 from polymodel_torch.native import NativeModule
@@ -45,6 +47,7 @@ class TorchProgram(Program):
             if self._state["parameters"][name].is_floating_point():
                 self._state["parameters"][name].requires_grad_(True)
         self._native: NativeModule | None = None
+        self._threads = options.threads or default_threads()
 
     @property
     def native(self) -> torch.nn.Module:
@@ -135,15 +138,13 @@ class TorchProgram(Program):
     def _tensor(self, name: str, value: np.ndarray) -> torch.Tensor:
         return in_format(to_torch(np.asarray(value), self.device), name in self._last)
 
-    def _settings(self) -> Any:
-        use_threads(self.options.threads)
-        return deterministic(self.options.deterministic)
+    def _settings(self) -> AbstractContextManager[None]:
+        use_threads(self._threads)
+        return deterministic(True) if self.options.deterministic else nullcontext()
 
     def _prepare(self, plan: Plan) -> tuple[Callable[..., Any], tuple[str, ...]]:
         lowered = self._lower(plan)
-        call: Callable[..., Any] = lowered.module
-        if self.options.compile == "inductor":
-            call = torch.compile(call)
+        call = compiled(lowered) if self.options.compile == "inductor" else lowered.module
         return call, lowered.inputs
 
     def _lower(self, plan: Plan) -> Lowered:

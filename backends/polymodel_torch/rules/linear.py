@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from polymodel.plan import Node
+from polymodel_torch import products
 from polymodel_torch.compat import torch
-from polymodel_torch.products import linear as fast_linear
+from polymodel_torch.products import prefers_onednn
 from polymodel_torch.rules.table import TABLE, leaf
-
-_SMALL_INTEGERS = ("int8", "uint8", "int16", "uint16", "uint32", "uint64")
 
 
 @TABLE.rule("Linear", since=1, domain="polymodel")
 def linear(node: Node, x: Any, w: Any, b: Any = None) -> Any:
-    if node.dtype() == "float32":
-        return leaf(fast_linear)(x, w, b)
+    on_cpu = torch.get_default_device().type == "cpu"  # the device that the plan is lowered for
+    if on_cpu and node.dtype() == "float32" and prefers_onednn():
+        return leaf(products.linear)(x, w, b)
     return torch._C._nn.linear(x, w, b)
 
 

@@ -22,7 +22,8 @@ def recurrent(node: Node, x: Any, w: Any, r: Any, *more: Any) -> Any:
     b, lengths, h, c, p = (*more, None, None, None, None, None)[:5]
     layout = int(node.attr("layout") or 0)
     if _is_fused(node):
-        return _take(_fused(node.op_type, _activations(node), node.attr("direction"), layout, x, w, r, b, h, c), node)
+        run, direction = leaf(fused_kernel), node.attr("direction")
+        return _take(run(node.op_type, _activations(node), direction, layout, x, w, r, b, h, c), node)
     cell = Cell(
         kind=node.op_type,
         activations=_activations(node),
@@ -88,8 +89,7 @@ def _ordered(w: torch.Tensor, kind: str, count: int) -> tuple[torch.Tensor, ...]
     return _Ordered.apply(w.reshape(w.shape[0], count, -1, *w.shape[2:]), _ORDER[kind])  # type: ignore[no-any-return]
 
 
-@leaf
-def _fused(
+def fused_kernel(
     kind: str, activations: tuple[str, ...], direction: str, layout: int, x: torch.Tensor, w: torch.Tensor,
     r: torch.Tensor, b: torch.Tensor | None, h: torch.Tensor | None, c: torch.Tensor | None,
 ) -> tuple[torch.Tensor, ...]:
