@@ -259,7 +259,7 @@ class Trainer:
 
         Args:
             path: file to write.
-            verify: compare ONNX Runtime with the reference on generated inputs; if not, the metadata says so.
+            verify: compare ONNX Runtime and this backend on generated inputs; if not, the metadata says so.
             opset: version of the standard to write.
 
         Raises:
@@ -269,15 +269,16 @@ class Trainer:
         from polymodel.artifact.export import export
 
         self._write_back()
-        versions = self.program.backend.versions()
+        graph, backend, device = self.model.graph, self.program.backend, self.program.device
         metadata = {
-            "backend": self.program.backend.name,
-            **{f"version.{n}": v for n, v in versions.items()},
-            "device": self.program.device,
+            "backend": backend.name,
+            **{f"version.{n}": v for n, v in backend.versions().items()},
+            "device": device,
             "seed": str(self.seed),
             "step": str(self.step),
         }
-        export(self.model.graph, path, verify=verify, metadata=metadata, opset=opset)
+        program = backend.compile(graph, device, options=self.program.options) if verify else None
+        export(graph, path, verify=verify, metadata=metadata, opset=opset, program=program)
 
     # -- checkpoints ------------------------------------------------------------------------------------------------
 

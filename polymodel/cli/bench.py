@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polymodel.cli.errors import reported
+from polymodel.cli.errors import FAILURE, reported
 from polymodel.cli.options import BackendNames, Debug, Json, names
 
 
@@ -17,8 +17,15 @@ def bench(
         str | None, typer.Option("--models", help="Names with commas between; all five by default.")
     ] = None,
     backends: BackendNames = None,
-    optimizers: Annotated[str | None, typer.Option("--optimizers", help="sgd, adam or both; both by default.")] = None,
-    pairs: Annotated[int, typer.Option("--pairs", min=1, help="Interleaved pairs of timed blocks.")] = 5,
+    optimizers: Annotated[str, typer.Option("--optimizers", help="sgd, adam or both.")] = "sgd,adam",
+    pairs: Annotated[int, typer.Option("--pairs", min=1, help="Interleaved pairs of timed blocks.")] = 7,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Time for the pairs of one row.")] = 6.0,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of one operator, on both sides.")] = 2,
+    device: Annotated[str, typer.Option("--device", help="Where both sides run.")] = "cpu",
+    mode: Annotated[str, typer.Option("--mode", help="Compiler of polymodel's side: auto, native, ...")] = "auto",
+    native_mode: Annotated[
+        str | None, typer.Option("--native-mode", help="Mode of the native loop; the best one by default.")
+    ] = None,
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -28,24 +35,29 @@ def bench(
 
       polymodel bench --backends torch --models mlp,lenet
 
-      polymodel bench --json
+      polymodel bench --json > rows.json
     """
-    from polymodel.bench import run_bench
+    from polymodel.bench import run_bench, table, terminal_progress
+    from polymodel.cli.output import show
     from polymodel.models import REFERENCE
     from polymodel.registry import backends as registered
 
-    rows = run_bench(
-        names(models) or list(REFERENCE),
-        names(backends) or list(registered()),
-        names(optimizers) or ["sgd", "adam"],
-        pairs,
-    )
+    with terminal_progress() as progress:
+        rows = run_bench(
+            names(models) or list(REFERENCE),
+            names(backends) or list(registered()),
+            names(optimizers),
+            pairs,
+            threads=threads,
+            seconds=seconds,
+            native_mode=native_mode,
+            mode=mode,
+            device=device,
+            progress=progress,
+        )
     if json_output:
         print(json.dumps(rows))
-        return
-    print(f"{'model':<12} {'backend':<11} {'opt':<5} {'ratio':>6} {'min':>6} {'max':>6} {'step ms':>9} {'native':>9}")
-    for r in rows:
-        print(
-            f"{r['model']:<12} {r['backend']:<11} {r['optimizer']:<5} {r['ratio']:>6.3f} {r['ratio_min']:>6.3f} "
-            f"{r['ratio_max']:>6.3f} {r['step_ms']:>9.3f} {r['native_ms']:>9.3f}  {r['mode']} / {r['native_mode']}"
-        )
+    else:
+        show(table(rows))
+    if any("error" in row for row in rows):
+        raise typer.Exit(FAILURE)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,10 +16,13 @@ from polymodel.cli.options import BackendNames, Debug, Json, names
 def verify(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The file to check.")],
     backends: BackendNames = None,
+    inputs: Annotated[
+        Path | None, typer.Option("--inputs", help="Samples to try, .npz; made up from the types by default.")
+    ] = None,
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Run an ONNX file in ONNX Runtime, the reference evaluator and backends, and compare. Exit code 1 on disagreement.
+    """Run an ONNX file in ONNX Runtime, the reference evaluator and backends, and compare: code 1 if they disagree.
 
     Examples:
 
@@ -28,12 +30,16 @@ def verify(
 
       polymodel verify net.onnx --backends torch,mxnet --json
     """
+    from polymodel.artifact.load import load_onnx
     from polymodel.artifact.verify import verify as run
+    from polymodel.cli.output import show
+    from polymodel.sources import read_inputs
 
-    report: Any = run(model, backends=names(backends))
+    feeds = None if inputs is None else read_inputs(inputs, list(load_onnx(model).inputs))
+    report = run(model, backends=names(backends) or None, inputs=feeds)
     if json_output:
-        print(json.dumps(dataclasses.asdict(report), default=str))
+        print(json.dumps(report.to_dict()))
     else:
-        print(report)
+        show(report.table())
     if not report.passed:
         raise typer.Exit(FAILURE)

@@ -37,10 +37,8 @@ def fit(folder: Path | None, width: int) -> pm.Trainer:
     return trainer
 
 
-def main() -> None:
-    folder, kills, seed, width = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    pm.get_backend("torch")
-    chance = random.Random(seed)
+def until_done(folder: Path, width: int, kills: int, chance: random.Random) -> int:
+    """One run with up to `kills` kills; how many there were."""
     done = 0
     while True:
         child = os.fork()
@@ -56,15 +54,27 @@ def main() -> None:
             checkpoint.load(newest)
         if not os.WIFSIGNALED(status):
             assert os.waitstatus_to_exitcode(status) == 0, "a resumed run failed"
-            break
+            return done
         done += 1
+
+
+def main() -> None:
+    folder, kills, seed, width = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    pm.get_backend("torch")
+    chance = random.Random(seed)
+    done, runs = 0, list[Path]()
+    while done < kills:  # a quick machine finishes a run between two kills
+        runs.append(folder / f"run-{len(runs)}")
+        done += until_done(runs[-1], width, kills - done, chance)
     whole = fit(None, width)
-    found = checkpoint.load(folder)
     wanted = {**whole.program.parameters, **whole.program.buffers, **whole.program.slots}
-    got = {**found.parameters, **found.buffers, **found.slots}
-    assert wanted.keys() == got.keys()
-    assert all(wanted[n].tobytes() == got[n].tobytes() for n in wanted), "the resumed run ended with other bits"
-    print(f"killed {done} times, ended at step {found.record['step']}")
+    for run in runs:
+        found = checkpoint.load(run)
+        got = {**found.parameters, **found.buffers, **found.slots}
+        assert found.record["step"] == whole.step
+        assert wanted.keys() == got.keys()
+        assert all(wanted[n].tobytes() == got[n].tobytes() for n in wanted), "the resumed run ended with other bits"
+    print(f"killed {done} times in {len(runs)} runs, each ended at step {whole.step} with the same bits")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,4 +20,4 @@ def test_the_newest_checkpoint_loads_and_the_run_ends_bit_equal(tmp_path: Path) 
         capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert f"killed {KILLS} times, ended at step 480" in done.stdout
+    assert re.search(rf"killed {KILLS} times in \d+ runs, each ended at step 480 with the same bits", done.stdout)
