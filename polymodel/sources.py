@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,24 +57,30 @@ def read_inputs(path: Path, names: list[str]) -> dict[str, np.ndarray]:
         DataError: the file is missing, damaged, or lacks an input.
     """
     if path.suffix == ".npy" and len(names) == 1:
-        return {names[0]: _load(path)}
+        return {names[0]: _load(path, [])[""]}
     if path.suffix != ".npz":
         raise DataError(f"{path}: expected a .npz file with an array for each of {', '.join(names)}")
     return _members(path, names)
 
 
 def _members(path: Path, names: list[str]) -> dict[str, np.ndarray]:
-    archive = _load(path)
+    archive = _load(path, names)
     lacking = [n for n in names if n not in archive]
     if lacking:
         raise DataError(f"{path} has no array {lacking[0]!r}; it has {', '.join(archive) or 'none'}")
     return {n: archive[n] for n in names}
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, names: list[str]) -> dict[str, np.ndarray]:
+    """The wanted arrays of an archive (others are not read and empty), or the array of a .npy file as ""."""
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        with path.open("rb") as stream:
+            found: Any = np.load(stream, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                return {"": found}
+            with found:
+                return {n: found[n] if n in names else np.empty(0) for n in found}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} cannot be read as NumPy arrays: {error}") from error
 
 
