@@ -12,6 +12,8 @@ from __future__ import annotations
 import ctypes
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -69,6 +71,17 @@ LIB: Any = _LIB
 _GLOBALLY = 2  # the value of NPShapeState::kGlobalOn: for all threads, the engine's too
 mxnet.util.set_np_shape(_GLOBALLY)
 
+@contextmanager
+def legacy_shapes() -> Iterator[None]:
+    """Switch NumPy shapes off for a while: in Gluon's legacy blocks 0 stands for an unknown size."""
+    before = ctypes.c_int()
+    check_call(LIB.MXSetIsNumpyShape(ctypes.c_int(0), ctypes.byref(before)))
+    try:
+        yield
+    finally:
+        check_call(LIB.MXSetIsNumpyShape(ctypes.c_int(_GLOBALLY), ctypes.byref(before)))
+
+
 _Work = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
 
@@ -123,6 +136,7 @@ __all__ = [
     "c_str",
     "check_call",
     "default_threads",
+    "legacy_shapes",
     "mxnet",
     "on_worker",
     "threads",

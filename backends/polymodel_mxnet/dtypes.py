@@ -12,7 +12,7 @@ from polymodel.errors import Unsupported
 from polymodel.spec import dtype_name
 from polymodel_mxnet.compat import LIB, check_call, mxnet
 
-NAMES = frozenset("float32 float64 float16 int8 int32 int64 uint8 bool".split())
+NAMES = frozenset(["float32", "float64", "float16", "int8", "int32", "int64", "uint8", "bool"])
 """Element types that programs of this backend hold. MXNet 1.9.1 has no int16, uint16, uint32 and uint64."""
 
 

@@ -20,6 +20,7 @@ from polymodel_mxnet.dtypes import NAMES, check_dtype
 from polymodel_mxnet.rules import TABLE
 from polymodel_mxnet.symbols import Symbol, Trace, constant, op, tracing, variable
 
+
 @final
 @dataclass(frozen=True)
 class Lowered:

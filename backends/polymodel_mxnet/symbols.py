@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -60,7 +60,7 @@ def current_trace() -> Trace:
     return _trace.get()
 
 
-@lru_cache(maxsize=None)
+@cache
 def handle(name: str) -> int:
     """MXNet's handle of an operator."""
     found = ctypes.c_void_p()

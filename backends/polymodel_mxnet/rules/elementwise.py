@@ -152,7 +152,7 @@ def _float_remainder(a: Symbol, b: Symbol, node: Node) -> Symbol:
     divisor = select(usual, op("_npi_abs", b), 1.0, kind)
     rest = op("_npi_mod", size, divisor)
     rest = op("_npi_where", op("_npi_multiply", whole, op("_npi_isfinite", a)), op("_npi_add", size, rest * 0.0), rest)
-    sound = op("_npi_multiply", op("_npi_isfinite", a), op("_npi_multiply", b != 0, b == b))  # noqa: PLR0124
+    sound = op("_npi_multiply", op("_npi_isfinite", a), op("_npi_multiply", b != 0, b == b))
     signed = select(sound, op("_npi_copysign", rest, a), math.nan, kind)
     if node.attr("fmod"):
         return signed

@@ -58,10 +58,11 @@ def slice_(node: Node, x: Symbol, *others: Symbol) -> Symbol:
     starts, ends = node.const(1).tolist(), node.const(2).tolist()
     axes = node.const(3).tolist() if node.has_input(3) else list(range(len(starts)))
     steps = node.const(4).tolist() if node.has_input(4) else [1] * len(starts)
-    begin, end, step = [0] * node.rank(), list(node.shape()), [1] * node.rank()
+    begin, step = [0] * node.rank(), [1] * node.rank()
+    end: list[int | None] = list(node.shape())
     for axis, start, stop, stride in zip(axes, starts, ends, steps, strict=True):
         begin[axis], stop, step[axis] = slice(start, stop, stride).indices(node.dim(0, axis))
-        end[axis] = stop if stop >= 0 else None  # type: ignore[call-overload]
+        end[axis] = stop if stop >= 0 else None
     if all(s == 1 for s in step):
         for axis in range(node.rank()):
             if (begin[axis], end[axis]) != (0, node.dim(0, axis)):
@@ -207,7 +208,8 @@ def shape(node: Node, x: Symbol) -> Symbol:
 @TABLE.rule("EyeLike", since=9)
 def eye_like(node: Node, x: Symbol) -> Symbol:
     kind = numpy_dtype(node.outputs[0].dtype)
-    return constant(np.eye(*node.shape(), k=int(node.attr("k")), dtype=kind))
+    rows, columns = node.shape()
+    return constant(np.eye(rows, columns, int(node.attr("k"))).astype(kind))
 
 
 __all__ = ["pad_zero"]

@@ -91,7 +91,7 @@ def _extreme(node: Node, x: Symbol, axes: tuple[int, ...], keep: bool, name: str
     rows = reshape(transpose(x, (*rest, *axes)), (*(shape[a] for a in rest), -1 if rest else node.spec(0).size))
     where = op("_npi_argmax" if name == "max" else "_npi_argmin", op("BlockGrad", rows), axis=len(rest))
     picked = reshape(op("_npx_pick", rows, where, axis=len(rest)), node.out_shape())
-    return op("_npi_where", value == value, picked, value)  # noqa: PLR0124
+    return op("_npi_where", value == value, picked, value)
 
 
 def _plain(x: Symbol, axes: tuple[int, ...], keep: bool, name: str) -> Symbol:
