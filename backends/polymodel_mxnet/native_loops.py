@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
@@ -29,7 +29,8 @@ _CLASSES = 10
 _BATCHES = 8  # distinct batches kept in memory
 _AGGREGATE = "60"  # parameters in one update kernel, as an expert sets it
 
-nn, HybridBlock = mxnet.gluon.nn, mxnet.gluon.HybridBlock
+nn = mxnet.gluon.nn
+HybridBlock: Any = mxnet.gluon.HybridBlock
 
 
 def build(
@@ -84,6 +85,7 @@ def build(
     return step, read
 
 
+@final
 class _WithLoss(HybridBlock):  # type: ignore[misc]
     """Network and loss in one cached graph."""
 
@@ -115,6 +117,7 @@ def _lenet(mode: str) -> Any:
     )  # fmt: skip
 
 
+@final
 class _Residual(HybridBlock):  # type: ignore[misc]
     """Two convolutions with batch normalization and a way around them."""
 
@@ -143,6 +146,7 @@ def _resnet18(mode: str) -> Any:
     return _sequential(*blocks, nn.GlobalAvgPool2D(), nn.Dense(_CLASSES, in_units=512))
 
 
+@final
 class _LSTM(HybridBlock):  # type: ignore[misc]
     """One layer, and a dense layer on its last output."""
 
@@ -156,6 +160,7 @@ class _LSTM(HybridBlock):  # type: ignore[misc]
         return self.head(F.squeeze(F.slice_axis(x, axis=0, begin=63, end=64), axis=0))
 
 
+@final
 class _Layer(HybridBlock):  # type: ignore[misc]
     """A transformer layer, normalized first; time-major, as the interleaved kernels want it."""
 
@@ -186,6 +191,7 @@ class _Layer(HybridBlock):  # type: ignore[misc]
         return x + self.down(F.LeakyReLU(self.up(self.norm2(x)), act_type="gelu"))
 
 
+@final
 class _Transformer(HybridBlock):  # type: ignore[misc]
     """Two layers over learned positions, a norm, the mean over time and a dense layer."""
 

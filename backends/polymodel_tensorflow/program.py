@@ -15,7 +15,7 @@ from polymodel.spec import TensorSpec
 from polymodel_tensorflow import optimizers
 from polymodel_tensorflow.compat import tf
 from polymodel_tensorflow.dtypes import native_dtype
-from polymodel_tensorflow.layout import Layout, Values, from_layout, inverse, stored_layouts, to_layout
+from polymodel_tensorflow.layout import Layout, from_layout, inverse, stored_layouts, to_layout
 from polymodel_tensorflow.lower import compiler, lower, prepare
 
 
@@ -44,9 +44,9 @@ class TensorFlowProgram(Program):
     def native(self) -> Any:
         """A tf.Module: see native.py."""
         if self._native is None:
-            from polymodel_tensorflow.native import PolymodelModule
+            from polymodel_tensorflow.native import NativeModule
 
-            self._native = PolymodelModule(self)
+            self._native = NativeModule(self)
         return self._native
 
     # -- state ------------------------------------------------------------------------------------------------------

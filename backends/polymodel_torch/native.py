@@ -10,6 +10,7 @@ from polymodel.errors import ArtifactError
 from polymodel_torch.compat import torch
 
 
+@final
 class _Branch(torch.nn.Module):  # type: ignore[misc]
     """One part of the path of a parameter's name."""
 

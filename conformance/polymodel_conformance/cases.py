@@ -103,7 +103,7 @@ class Case(ABC):
 
     def release(self) -> None:
         """Drop what prepare computed."""
-        return None
+        return
 
 
 def judged(answer: Answer, expected: Mapping[str, Expected], family: str, undecidable: int = 0) -> Outcome:
@@ -167,9 +167,9 @@ def measured(compute: Compute, key: cache.Key, *, runs: int, unit: float) -> Mea
         {
             **{f"v/{n}": a for n, a in found.values.items()},
             **{f"s/{n}": a for n, a in found.spread.items()},
-            **{f"d/{n}": np.float64(d) for n, d in found.doubt.items()},
-            "undecidable": np.int64(found.undecidable),
-            "ties": np.int64(found.ties),
+            **{f"d/{n}": np.asarray(d, np.float64) for n, d in found.doubt.items()},
+            "undecidable": np.asarray(found.undecidable, np.int64),
+            "ties": np.asarray(found.ties, np.int64),
         },
     )
     return found
@@ -261,7 +261,7 @@ class GraphCase(Case):
             found = measured(forward(plan, full), key, runs=self.runs, unit=unit)
             spread = linear_spread(plan, full, unit) if self.rule == "rho" else None
             if spread is not None:
-                found = replace(found, spread=spread, doubt={n: 1.0 for n in spread})
+                found = replace(found, spread=spread, doubt=dict.fromkeys(spread, 1.0))
             return found, {}
         cotangents = _cotangents(plan, full, outputs, attempt)
         key.arrays(cotangents)

@@ -75,7 +75,7 @@ class Worker:
         self._wire: Wire | None = None
         self._sent: set[str] = set()
         self._lock = threading.RLock()
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
         self.about: dict[str, Any] = {}
 
     def start(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Expected:
 
 def ulp_distance(got: np.ndarray, want: np.ndarray) -> np.ndarray:
     """Number of representable values between two arrays of one floating-point dtype, float64; inf where one is NaN."""
-    bits = {2: np.int16, 4: np.int32, 8: np.int64}[got.dtype.itemsize]
+    bits: Any = {2: np.int16, 4: np.int32, 8: np.int64}[got.dtype.itemsize]
 
     def ordered(a: np.ndarray) -> np.ndarray:
         i = np.ascontiguousarray(a).view(bits).astype(object if bits is np.int64 else np.int64)

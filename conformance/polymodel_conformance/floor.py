@@ -90,7 +90,7 @@ def _undecidable(base: Array, noisy: Array) -> Array:
         return np.zeros(base.shape, bool)
     sigma = math.sqrt(float((moved[live] ** 2).mean()))
     settled = (base == 0) & (moved == 0)  # equal whatever is rounded, like two zeros that a ReLU made
-    return (base < MARGIN * sigma) & live & (sigma > 0) & ~settled
+    return np.asarray((base < MARGIN * sigma) & live & (sigma > 0) & ~settled)
 
 
 def _doubt(n: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
-from functools import lru_cache
+from functools import cache
 from importlib import import_module
 from typing import Any, final
 
@@ -105,7 +105,8 @@ def unpack_graph(prefix: str, header: Mapping[str, Any], arrays: Mapping[str, np
 
 def pack_rule(rule: Optimizer | Clip) -> dict[str, Any]:
     """An update rule or clipping as its class and fields."""
-    assert is_dataclass(rule) and not isinstance(rule, type)
+    assert is_dataclass(rule)
+    assert not isinstance(rule, type)
     return {"class": f"{type(rule).__module__}:{type(rule).__qualname__}", "fields": asdict(rule)}
 
 
@@ -118,6 +119,6 @@ def unpack_rule(packed: Mapping[str, Any]) -> Any:
     return _load(module, name)(**fields)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load(module: str, name: str) -> Any:
     return getattr(import_module(module), name)

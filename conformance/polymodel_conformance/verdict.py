@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any, final
 
 
 @final
-class Verdict(str, Enum):
+class Verdict(StrEnum):
     """From best to worst; `worst` of several is the last of them here."""
 
     PASS = "pass"

@@ -118,7 +118,7 @@ def _external(tensor: TensorProto, folder: Path | None, what: str, count: int) -
 
 def _inside(folder: Path, location: str, what: str) -> Path:
     path = Path(location)
-    if not location or "\0" in location or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+    if not path.parts or "\0" in location or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise ArtifactError(
             f"{what} refers to the file {location!r}; external data must lie in the model's folder, as a relative path"
         )

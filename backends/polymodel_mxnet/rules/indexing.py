@@ -163,7 +163,7 @@ def _reduction(node: Node) -> str:
 
 @TABLE.rule("OneHot", since=9)
 def one_hot(node: Node, index: Symbol, depth: Symbol, values: Symbol) -> Symbol:
-    size, kind = int(node.const(1).reshape(-1)[0]), node.dtype(2)
+    size = int(node.const(1).reshape(-1)[0])
     rank = node.rank() + 1
     axis = int(node.attr("axis")) % rank
     index = op("BlockGrad", index)

@@ -65,8 +65,10 @@ def slice_(node: Node, x: Symbol, *others: Symbol) -> Symbol:
         end[axis] = stop if stop >= 0 else None
     if all(s == 1 for s in step):
         for axis in range(node.rank()):
-            if (begin[axis], end[axis]) != (0, node.dim(0, axis)):
-                x = cut(x, axis, begin[axis], end[axis])
+            stop = end[axis]
+            assert stop is not None
+            if (begin[axis], stop) != (0, node.dim(0, axis)):
+                x = cut(x, axis, begin[axis], stop)
         return x
     return op("slice", x, begin=tuple(begin), end=tuple(end), step=tuple(step))
 

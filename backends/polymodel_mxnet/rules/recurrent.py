@@ -127,7 +127,7 @@ def _fusable(call: Call) -> bool:
 
 
 def _fused(call: Call) -> tuple[Symbol, ...]:
-    node, (time, batch, width, hidden, directions) = call.node, call.sizes
+    node, (time, batch, _, hidden, directions) = call.node, call.sizes
     backward = node.attr("direction") == "reverse"
     x = op("_npi_flip", call.x, axis=(0,)) if backward else call.x
     mode = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn_" + _activations(node)[0].lower()}[node.op_type]

@@ -12,7 +12,6 @@ from polymodel_tensorflow.compat import tf
 from polymodel_tensorflow.dtypes import dtype_of_onnx
 from polymodel_tensorflow.rules.table import TABLE, sizes
 
-
 _NARROW = (tf.float16, tf.bfloat16)
 
 

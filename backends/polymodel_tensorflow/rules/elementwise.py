@@ -47,7 +47,7 @@ _UNARY: dict[str, tuple[int, Callable[[Any], Any]]] = {
 }
 
 # Element types for which TensorFlow has no kernel of the operator, and the type in which it is computed instead.
-_WIDER = {t: tf.int64 for t in ("int8", "int16", "uint8", "uint16", "uint32", "uint64")}
+_WIDER = dict.fromkeys(("int8", "int16", "uint8", "uint16", "uint32", "uint64"), tf.int64)
 _WIDE_UNARY = frozenset({"Abs", "Neg", "Sign"})
 
 

@@ -9,7 +9,6 @@ from polymodel_tensorflow.compat import tf
 from polymodel_tensorflow.rules.table import TABLE
 
 
-
 def _classes_last(x: Any) -> Any:
     """(N, C, d...) as (N, d..., C)."""
     rank = len(x.shape)

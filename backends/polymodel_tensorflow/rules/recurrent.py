@@ -171,7 +171,7 @@ def _reversed(x: Any, lengths: Any) -> Any:
 
 def _halves(b: Any, d: int) -> tuple[Any, Any]:
     """Biases of the input and of the recurrence."""
-    return (None, None) if b is None else tuple(tf.split(b[d], 2))  # type: ignore[return-value]
+    return (None, None) if b is None else tuple(tf.split(b[d], 2))
 
 
 @TABLE.rule("LSTM", since=7)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, final
 
 import numpy as np
 
@@ -57,7 +57,8 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
 """Constructor and shape of an input with the batch first."""
 
 
-class _First(Module):  # type: ignore[type-arg]
+@final
+class _First(Module):
     """The first of what a recurrent layer returns."""
 
     def __init__(self, layer: Module[Any]) -> None:

@@ -37,7 +37,7 @@ def official() -> tuple[Entry, ...]:
     entries: list[Entry] = []
     seen: Counter[str] = Counter()
     for case in found:
-        if "_expanded" in case.name or len(case.data_sets) != 1:
+        if "_expanded" in case.name or case.model is None or case.data_sets is None or len(case.data_sets) != 1:
             continue
         nodes = case.model.graph.node
         if any(n.domain not in ("", "ai.onnx") or n.op_type in _RANDOM for n in nodes):

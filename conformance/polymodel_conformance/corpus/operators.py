@@ -145,8 +145,26 @@ _MOVES: list[Row] = [
 ]
 
 ROWS = [*_unary(), *_BINARY, *_PRODUCTS, *_POOLS, *_REDUCTIONS, *_SOFTMAX, *_NORMS, *_RECURRENT, *_MOVES]
-SMOKE = frozenset("exp relu gelu matmul_2d gemm_linear conv_odd maxpool_odd avgpool_odd softmax_middle layernorm lstm_both_ways "
-                  "reducesum_outer transpose gather_negative attention pad_reflect".split())
+SMOKE = frozenset(
+    [
+        "exp",
+        "relu",
+        "gelu",
+        "matmul_2d",
+        "gemm_linear",
+        "conv_odd",
+        "maxpool_odd",
+        "avgpool_odd",
+        "softmax_middle",
+        "layernorm",
+        "lstm_both_ways",
+        "reducesum_outer",
+        "transpose",
+        "gather_negative",
+        "attention",
+        "pad_reflect",
+    ]
+)
 
 
 def generated() -> tuple[Entry, ...]:
@@ -163,7 +181,7 @@ def build(op: str, inputs: tuple[Any, ...], attributes: Mapping[str, Any], domai
     """The graph of one call, its inputs named i0, i1, ..., its outputs o0, o1, ...; integer arrays are constants."""
     b = Builder()
     with b.active():
-        values = []
+        values: list[Any] = []
         for i, given in enumerate(inputs):
             if given is None:
                 values.append(None)

@@ -11,7 +11,7 @@ from typing import final
 
 from polymodel.optim import Adam
 from polymodel.options import Training
-from polymodel_conformance.cases import Call, Case, Outcome, judged
+from polymodel_conformance.cases import Call, Case, Outcome, expectations, judged
 from polymodel_conformance.client import Answer
 from polymodel_conformance.compare import Expected
 from polymodel_conformance.floor import UNIT, measure
@@ -19,7 +19,6 @@ from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels.trajectory import LR, batches_of, training_of
 from polymodel_conformance.training import initial_state, narrowed, one_step, step_dtypes, step_job
 from polymodel_conformance.verdict import Comparison, worst
-from polymodel_conformance.cases import expectations
 
 STATE = ("parameters/", "buffers/", "slots/")
 

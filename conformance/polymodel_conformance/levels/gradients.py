@@ -17,7 +17,25 @@ from polymodel_conformance.corpus.official import official
 from polymodel_conformance.corpus.operators import generated
 from polymodel_conformance.families import FAMILY
 
-FLAT = frozenset("Sign Floor Ceil Round Hardmax ArgMax ArgMin Equal Less Greater Mod Compress Unique NonZero Range".split())
+FLAT = frozenset(
+    [
+        "Sign",
+        "Floor",
+        "Ceil",
+        "Round",
+        "Hardmax",
+        "ArgMax",
+        "ArgMin",
+        "Equal",
+        "Less",
+        "Greater",
+        "Mod",
+        "Compress",
+        "Unique",
+        "NonZero",
+        "Range",
+    ]
+)
 """Operators that have no derivative, or none that is not zero."""
 
 

@@ -98,7 +98,7 @@ class FreeCase(Case):
             key.arrays(feeds)
         found = measured(self._compute(), key, runs=4, unit=UNIT)
         plain = {n: n.partition("@")[0] for n in found.values}
-        dtypes = step_dtypes(self.training, {p: None for p in plain.values()})
+        dtypes = step_dtypes(self.training, dict.fromkeys(plain.values()))
         self._expected = expectations(found, {n: dtypes[p] for n, p in plain.items()})
 
     def _compute(self) -> Compute:
@@ -106,7 +106,7 @@ class FreeCase(Case):
             state = initial_state(self.training)
             losses = {}
             for i, feeds in enumerate(self.batches):
-                new = one_step(self.training, feeds, state, self.lr, i + 1)(noise, kinks)
+                new = dict(one_step(self.training, feeds, state, self.lr, i + 1)(noise, kinks))
                 losses[f"scalar/loss@{i + 1}"] = new.pop("scalar/loss")
                 state = {**state, **new}
             return {**losses, **{n: a for n, a in state.items() if n.startswith("parameters/")}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -59,15 +59,16 @@ def window(node: Node, spatial: Sequence[int], kernel: Sequence[int], *, ceil: b
         before, after = (small, large) if auto == "SAME_UPPER" else (large, small)
         return Window(tuple(kernel), strides, dilations, before, after, sizes)
     before, after = ((0,) * n, (0,) * n) if auto == "VALID" else (pads[:n], pads[n:])
-    sizes, behind = [], []
+    counts: list[int] = []
+    behind: list[int] = []
     for s, b, a, e, t in zip(spatial, before, after, extent, strides, strict=True):
         room = s + b + a - e
         size = (-(-room // t) if ceil else room // t) + 1
         if ceil and (size - 1) * t >= s + b:
             size -= 1
-        sizes.append(size)
+        counts.append(size)
         behind.append(max(a, (size - 1) * t + e - s - b))
-    return Window(tuple(kernel), strides, dilations, tuple(before), tuple(behind), tuple(sizes))
+    return Window(tuple(kernel), strides, dilations, tuple(before), tuple(behind), tuple(counts))
 
 
 def patches(x: Value, w: Window, fill: float = 0.0) -> Value:
@@ -83,7 +84,8 @@ def patches(x: Value, w: Window, fill: float = 0.0) -> Value:
     def vjp(g: Array) -> list[Array]:
         back = np.zeros(padded.shape)
         for offset in np.ndindex(*w.kernel):
-            back[(slice(None), slice(None), *w.slices(offset))] += g[(slice(None), slice(None), *offset)]
+            taken: Any = (slice(None), slice(None), *offset)
+            back[(slice(None), slice(None), *w.slices(offset))] += g[taken]
         return [t.rounded(back[inner])]
 
     return t.push(out, (x,), vjp)

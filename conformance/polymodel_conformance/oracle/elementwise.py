@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -120,7 +121,7 @@ def _abs(node: Node, x: Value) -> Value:
 
 @ORACLE.rule("Sign", "Floor", "Ceil", "Round", since=1)
 def _staircase(node: Node, x: Value) -> Value:
-    f = {"Sign": np.sign, "Floor": np.floor, "Ceil": np.ceil, "Round": np.round}[node.op_type]
+    f: Any = {"Sign": np.sign, "Floor": np.floor, "Ceil": np.ceil, "Round": np.round}[node.op_type]
     if not x.is_float:
         return x.tape.value(f(x.array).astype(x.array.dtype))
     shifted = x.array - 0.5 if node.op_type == "Round" else x.array

@@ -58,7 +58,7 @@ def _expand(node: Node, x: Value, shape: Value) -> Value:
         else x.tape.value(x.array & np.ones([int(s) for s in shape.array], bool))
 
 
-@ORACLE.rule(*"Slice Tile DepthToSpace SpaceToDepth Trilu Gather GatherElements GatherND".split(), since=1)
+@ORACLE.rule(*["Slice", "Tile", "DepthToSpace", "SpaceToDepth", "Trilu", "Gather", "GatherElements", "GatherND"], since=1)
 def _move(node: Node, x: Value, *rest: Value | None) -> Value:
     return _moved(node, x, *rest)[0]
 
@@ -118,11 +118,11 @@ def _reader(node: Node, places: Array, index: Array, shape: tuple[int, ...]) -> 
     """Where each update lands in the flattened data."""
     if node.op_type == "ScatterND":
         wrapped = np.where(index < 0, index + np.array(places.shape[: index.shape[-1]]), index)
-        return places[tuple(np.moveaxis(wrapped, -1, 0))].reshape(shape)
+        return np.asarray(places[tuple(np.moveaxis(wrapped, -1, 0))].reshape(shape))
     axis = node.axis()
     grid = list(np.indices(index.shape))
     grid[axis] = np.where(index < 0, index + places.shape[axis], index)
-    return places[tuple(grid)]
+    return np.asarray(places[tuple(grid)])
 
 
 def _added(x: Value, updates: Value, target: Array) -> Value:

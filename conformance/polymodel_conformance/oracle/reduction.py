@@ -48,7 +48,7 @@ def log_sum_exp(x: Value, axes: tuple[int, ...], keepdims: bool) -> Value:
     return p.add(inner, top if keepdims else top.reshape(inner.shape))
 
 
-@ORACLE.rule(*"ReduceSum ReduceMean ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp".split(), since=1)
+@ORACLE.rule(*["ReduceSum", "ReduceMean", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"], since=1)
 def _reduce(node: Node, x: Value, axes: Value | None = None) -> Value:
     over, keep = axes_of(node, x, axes), bool(node.attr("keepdims"))
     if not x.is_float:
