@@ -150,7 +150,7 @@ class Config(_Section):
 
     model: ModelSection
     data: DataSection
-    loss: Annotated[Any, _full(losses.get)] = "cross_entropy"
+    loss: Annotated[Any, _full(losses.get)] = Field(default="cross_entropy", validate_default=True)
     optimizer: Annotated[Any, _full(get_optimizer)] = Field(default="adam", validate_default=True)
     schedule: Annotated[Any, _full(get_schedule)] = None
     clip: Annotated[Any, _full(get_clip)] = None

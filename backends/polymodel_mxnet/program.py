@@ -12,12 +12,15 @@ import numpy as np
 from polymodel.backend import Arrays, Backend, Gradients, Predict, Program, Step, is_float
 from polymodel.graph import Graph
 from polymodel.options import CompileOptions, Training
+from polymodel.passes.specialize import specialize
 from polymodel.plan import Plan
+from polymodel.spec import bind_dims
 from polymodel_mxnet.compat import mxnet, use_threads
 from polymodel_mxnet.dtypes import to_mxnet, to_numpy
 from polymodel_mxnet.executable import Executable
 from polymodel_mxnet.layout import State
-from polymodel_mxnet.lower import lower
+from polymodel_mxnet.lower import Lowered, lower
+from polymodel_mxnet.native import NativeBlock
 from polymodel_mxnet.optimizers import Update, make_update
 from polymodel_mxnet.staging import Staging
 from polymodel_mxnet.symbols import push
@@ -65,6 +68,7 @@ class MXNetProgram(Program):
         self._frozen = State({n: v for n, v in graph.parameters.items() if n not in trainable}, context)
         self._buffers = State(graph.buffers, context)
         self._update: Update | None = None
+        self._native: NativeBlock | None = None
         if training is not None:
             self._update = make_update(training.optimizer, training.clip, self._trained, context)
 
@@ -164,11 +168,31 @@ class MXNetProgram(Program):
         for state in (self._trained, self._frozen, self._buffers):
             state.write({n: v for n, v in values.items() if n in state})
 
-    @property
-    def native(self) -> Any:
-        from polymodel_mxnet.native import block
+    # -- native -----------------------------------------------------------------------------------------------------
 
-        return block(self)
+    @property
+    def native(self) -> NativeBlock:
+        """A gluon HybridBlock over the same memory."""
+        if self._native is None:
+            gradients = {n: self._update.gradients[n] for n in self._trained} if self._update else {}
+            self._native = NativeBlock(
+                self.state_arrays(), gradients, self.graph.inputs, self._run_native, self._lower_native
+            )
+        return self._native
+
+    def _lower_native(self, shapes: Mapping[str, tuple[int, ...]], purpose: str = "predict") -> Lowered:
+        dims = bind_dims({n: self.graph.specs[n] for n in shapes}, shapes)
+        plan = specialize(self.graph, self.graph.outputs, dims)
+        return lower(plan, purpose, frozenset(self._trained) if purpose == "gradients" else frozenset())
+
+    def _run_native(self, feeds: Mapping[str, Any]) -> list[Any]:
+        use_threads(self.options.threads)
+        purpose = "gradients" if mxnet.autograd.is_recording() else "predict"
+        key = ("native", purpose, *((n, a.shape) for n, a in feeds.items()))
+        if key not in self._compiled:
+            lowered = self._lower_native({n: a.shape for n, a in feeds.items()}, purpose)
+            self._compiled[key] = Executable(lowered, self.state_arrays(), self.context)
+        return self._compiled[key](feeds)  # type: ignore[no-any-return]
 
 
 __all__ = ["MXNetProgram", "Scalar"]

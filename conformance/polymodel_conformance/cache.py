@@ -83,7 +83,7 @@ def write(key: Key, arrays: Mapping[str, np.ndarray]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            np.savez(file, **dict(arrays))  # type: ignore[arg-type]
+            np.savez(file, **dict(arrays))
         os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)

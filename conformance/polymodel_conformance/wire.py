@@ -47,7 +47,7 @@ class Wire:
             self._put(len(head).to_bytes(8, "big") + head)
             for a in data.values():
                 if a.size:
-                    self._put(memoryview(a.reshape(-1).view(np.uint8)))
+                    self._put(a.reshape(-1).view(np.uint8).data)
         except BrokenPipeError:
             raise Closed from None
 

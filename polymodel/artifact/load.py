@@ -169,7 +169,7 @@ def _standard(model: ModelProto, arrays: dict[str, np.ndarray]) -> ModelProto:
         check_structure(model)
         arrays.update(_late_constants(model))
     if any(v.type.HasField("tensor_type") and not v.type.tensor_type.HasField("shape") for v in model.graph.output):
-        model = shape_inference.infer_shapes(model, data_prop=True)  # the checker wants what many writers leave out
+        model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)  # the checker wants these
     checker.check_model(model, full_check=True)
     if opset_versions(model)[""] < OPSET:
         model = version_converter.convert_version(model, OPSET)

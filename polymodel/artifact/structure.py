@@ -4,7 +4,7 @@
 2. Functions do not call themselves and do not expand to more than MAX_NODES calls.
 3. Every operator exists; those that do not are all named in one message.
 4. Every value is made once, before it is used, in its scope; no cycles; nothing is missing.
-5. Declared sizes can exist; nesting is not deeper than MAX_DEPTH.
+5. Declared sizes can exist; graphs are nested at most MAX_DEPTH deep, functions call each other at most MAX_CALLS deep.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from polymodel.artifact.tensors import element_count
 from polymodel.errors import ArtifactError
 
 MAX_NODES = 1_000_000
-MAX_DEPTH = 32
+MAX_DEPTH = 16
+MAX_CALLS = 64
 _OLDEST_IR = 3
 _SHOWN = 20
 
@@ -105,8 +106,8 @@ def _check_expansion(model: ModelProto, functions: Functions) -> None:
             if key in path:
                 raise ArtifactError(f"function {key[1]!r} calls itself: {' > '.join(n for _, n in (*path, key))}")
             if key in functions and key not in sizes:
-                if len(path) > MAX_DEPTH:
-                    raise ArtifactError(f"functions call each other deeper than {MAX_DEPTH} levels")
+                if len(path) > MAX_CALLS:
+                    raise ArtifactError(f"functions call each other deeper than {MAX_CALLS} levels")
                 sizes[key] = size(functions[key].node, (*path, key))
             total += 1 + sizes.get(key, 0)
             if total > MAX_NODES:

@@ -74,7 +74,7 @@ def test_scalars_and_what_is_not_floating_point_stay_constant() -> None:
         helper.make_node("Clip", ["a", "low", "high"], ["b"]),
         helper.make_node("Gather", ["b", "index"], ["y"], axis=1),
     ]
-    stored = {n: np.float32(v) for n, v in (("half", 0.5), ("low", -1), ("high", 1))}
+    stored = {n: np.asarray(v, np.float32) for n, v in (("half", 0.5), ("low", -1), ("high", 1))}
     assert roles(load_onnx(foreign(nodes, {**stored, "index": np.array([0, 2])}))) == (set(), set())
 
 

@@ -40,7 +40,7 @@ class Noise:
         if array.dtype.kind != "f":
             return array
         xi = self._rng.random(array.shape, np.float32)
-        return array * (1.0 + (2.0 * ulps * self.unit) * (xi.astype(np.float64) - 0.5))
+        return np.asarray(array * (1.0 + (2.0 * ulps * self.unit) * (xi.astype(np.float64) - 0.5)))
 
     def reduced(self, total: Array, squares: Array | float, n: int) -> Array:
         """A sum of n terms with the errors of its partial sums.
@@ -151,4 +151,4 @@ class Value:
     @property
     def is_float(self) -> bool:
         """Whether derivatives can flow through it."""
-        return self.array.dtype.kind == "f"
+        return bool(self.array.dtype.kind == "f")
