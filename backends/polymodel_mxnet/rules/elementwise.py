@@ -69,9 +69,14 @@ def _below(x: Symbol) -> Symbol:
 
 
 def add(node: Node, a: Symbol, b: Symbol) -> Symbol:
-    """Sum of two inputs; of one shape by the kernel that keeps oneDNN's blocked layout."""
+    """Sum of two inputs; of one shape by the kernel that keeps oneDNN's blocked layout.
+
+    That kernel hands its cotangent on without copying: where the sum is an output and an operand a variable, the
+    variable's gradient array is never written. So it is used between computed values only.
+    """
     same = node.spec(0).shape == node.spec(1).shape and node.dtype() == "float32" and node.rank() > 0
-    return op("elemwise_add" if same else "_npi_add", a, b)
+    computed = all(s.list_inputs() != [s.name] for s in (a, b))
+    return op("elemwise_add" if same and computed else "_npi_add", a, b)
 
 
 @TABLE.rule("Add", since=7)
