@@ -208,6 +208,16 @@ class Trainer:
             t /= steps_per_epoch
         return self.optimizer.lr * self.schedule.factor(t)
 
+    def check(self, *data: Data | None) -> None:
+        """Refuse samples that do not fit the model or the loss; None is passed over.
+
+        Raises:
+            DataError, ShapeError: names what does not fit.
+        """
+        for pair in data:
+            if pair is not None:
+                self._samples(pair)
+
     # -- use --------------------------------------------------------------------------------------------------------
 
     def evaluate(self, data: Data, *, batch_size: int = 256) -> dict[str, float]:

@@ -64,10 +64,13 @@ def train(
     data = build_data(resolved, model)
     trainer = build_trainer(resolved, model, name, device)
 
+    trainer.check(data.train, data.validation, data.test)
     folder = RunFolder(place)
+    newest = start or (checkpoint.latest(folder.checkpoints) if resume else None)
+    if newest is not None:
+        trainer.load_checkpoint(newest)  # what does not fit is refused before anything is written
     folder.open(resume=resume)
     folder.record(resolved, trainer)
-    newest = start or (checkpoint.latest(folder.checkpoints) if resume else None)
     show = not json_output and not sys.stderr.isatty()
 
     def say(line: str) -> None:
