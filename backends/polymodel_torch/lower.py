@@ -29,11 +29,13 @@ class Lowered:
         module: a torch.fx.GraphModule; `module.code` is readable Python.
         inputs: names of its positional arguments.
         outputs: names of the tensors in the tuple that it returns.
+        constants: tensors that the code itself holds.
     """
 
     module: Callable[..., tuple[torch.Tensor, ...]]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    constants: tuple[torch.Tensor, ...]
 
 
 def lower(plan: Plan, device: str, prepare: Callable[[Plan], Plan] | None = None) -> Lowered:
@@ -68,7 +70,7 @@ def lower(plan: Plan, device: str, prepare: Callable[[Plan], Plan] | None = None
     outputs = tuple(_value(n, values, constants) for n in plan.outputs)
     tracer.create_node("output", "output", (tracer.create_arg(outputs),), {})
     module = torch.fx.GraphModule(tracer.root, tracer.graph, "Lowered")
-    return Lowered(module, tuple(plan.inputs), plan.outputs)
+    return Lowered(module, tuple(plan.inputs), plan.outputs, tuple(constants.values()))
 
 
 def _value(name: str, values: dict[str, Any], constants: dict[str, torch.Tensor]) -> Any:

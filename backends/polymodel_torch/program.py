@@ -61,20 +61,22 @@ class TorchProgram(Program):
     # -- hooks ------------------------------------------------------------------------------------------------------
 
     def _compile_predict(self, plan: Plan) -> Predict:
-        call, names = self._prepare(plan)
-        fixed = {t.untyped_storage().data_ptr() for t in self._arguments(names) if t is not None}
+        lowered = self._lower(plan)
+        call, names = self._callable(lowered), lowered.inputs
+        fixed = {_memory(t) for t in (*self._arguments(names), *lowered.constants) if t is not None}
 
         def run(feeds: Mapping[str, np.ndarray]) -> Arrays:
             with torch.inference_mode(), self._settings():
                 arguments = self._arguments(names, feeds)
                 outputs = call(*arguments)
-                taken = fixed | {a.untyped_storage().data_ptr() for n, a in zip(names, arguments) if n in feeds}  # noqa: B905
+                taken = fixed | {_memory(a) for n, a in zip(names, arguments, strict=True) if n in feeds}
                 return {n: self._array(t, taken) for n, t in zip(plan.outputs, outputs, strict=True)}
 
         return run
 
     def _compile_gradients(self, plan: Plan, wrt: Sequence[str]) -> Gradients:
-        call, names = self._prepare(plan)
+        lowered = self._lower(plan)
+        call, names = self._callable(lowered), lowered.inputs
         places = {n: names.index(n) for n in wrt if n in names}
 
         def run(feeds: Mapping[str, np.ndarray], cotangents: Mapping[str, np.ndarray]) -> Arrays:
@@ -97,7 +99,8 @@ class TorchProgram(Program):
         return run
 
     def _compile_step(self, plan: Plan, training: Training) -> Step:
-        call, names = self._prepare(plan)
+        lowered = self._lower(plan)
+        call, names = self._callable(lowered), lowered.inputs
         arguments = self._arguments(names)
         fed = [(i, n, torch_dtype(plan.inputs[n].dtype)) for i, n in enumerate(names) if arguments[i] is None]
         parameters = {n: self._state["parameters"][n] for n in training.graph.trainable}
@@ -142,10 +145,8 @@ class TorchProgram(Program):
         use_threads(self._threads)
         return deterministic(True) if self.options.deterministic else nullcontext()
 
-    def _prepare(self, plan: Plan) -> tuple[Callable[..., Any], tuple[str, ...]]:
-        lowered = self._lower(plan)
-        call = compiled(lowered) if self.options.compile == "inductor" else lowered.module
-        return call, lowered.inputs
+    def _callable(self, lowered: Lowered) -> Callable[..., Any]:
+        return compiled(lowered) if self.options.compile == "inductor" else lowered.module
 
     def _lower(self, plan: Plan) -> Lowered:
         return lower(plan, self.device, convert_inputs if self.device == "cpu" else None)
@@ -183,9 +184,8 @@ class TorchProgram(Program):
     def _array(tensor: torch.Tensor, taken: set[int]) -> np.ndarray:
         """An output as an array of its own: not a view of the state, of a constant or of what the user fed."""
         array = to_numpy(tensor)
-        storage = tensor.untyped_storage()
-        whole = storage.nbytes() == tensor.numel() * tensor.element_size()
-        return array if whole and storage.data_ptr() not in taken and tensor.device.type == "cpu" else np.array(array)
+        whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+        return array if whole and _memory(tensor) not in taken else np.array(array)
 
     def _native_forward(
         self, state: Mapping[str, torch.Tensor], feeds: Mapping[str, torch.Tensor]
@@ -199,3 +199,8 @@ class TorchProgram(Program):
             self._compiled[key] = self._lower(specialize(self.graph, self.graph.outputs, dims))
         lowered: Lowered = self._compiled[key]
         return lowered.module(*(feeds[n] if n in feeds else state[n] for n in lowered.inputs))
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    """Where the memory of a tensor and of all its views begins."""
+    return int(tensor.untyped_storage().data_ptr())

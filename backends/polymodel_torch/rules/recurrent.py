@@ -77,7 +77,7 @@ class _Ordered(torch.autograd.Function):  # type: ignore[misc]
         return tuple(torch.cat([part[i] for i in order]) for part in gates)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
         back = [ctx.order.index(i) for i in range(len(ctx.order))]
         parts = [g.chunk(len(back), 0) for g in grads]
@@ -86,7 +86,7 @@ class _Ordered(torch.autograd.Function):  # type: ignore[misc]
 
 def _ordered(w: torch.Tensor, kind: str, count: int) -> tuple[torch.Tensor, ...]:
     """Weights (directions, count * gates * size, ...) one by one, gates in PyTorch's order."""
-    return _Ordered.apply(w.reshape(w.shape[0], count, -1, *w.shape[2:]), _ORDER[kind])  # type: ignore[no-any-return]
+    return _Ordered.apply(w.reshape(w.shape[0], count, -1, *w.shape[2:]), _ORDER[kind])
 
 
 def fused_kernel(

@@ -147,12 +147,11 @@ def arg_extreme(node: Node, x: Any) -> Any:
 
 @leaf
 def _arg_extreme(x: torch.Tensor, axis: int, keep: bool, largest: bool, last: bool) -> torch.Tensor:
-    """Index of the first (or last) extreme; torch.argmax does not promise which of several it returns."""
-    best = (torch.amax if largest else torch.amin)(x, axis, keepdim=True)
-    hits = ((x == best) | (x != x)).to(torch.uint8)
+    """Index of the first of several extremes, as torch promises, or of the last."""
+    function = torch.argmax if largest else torch.argmin
     if last:
-        return x.shape[axis] - 1 - torch.argmax(torch.flip(hits, (axis,)), axis, keepdim=keep)
-    return torch.argmax(hits, axis, keepdim=keep)
+        return x.shape[axis] - 1 - function(torch.flip(x, (axis,)), axis, keepdim=keep)
+    return function(x, axis, keepdim=keep)
 
 
 @TABLE.rule("CumSum", since=14)
