@@ -36,7 +36,7 @@ def conformance(
       polymodel conformance --profile full --python mxnet=/opt/mxnet/bin/python
     """
     try:
-        from polymodel_conformance.run import run
+        from polymodel_conformance.run import run  # type: ignore[import-not-found,unused-ignore]
     except ModuleNotFoundError as error:
         raise BackendUnavailable(f"no conformance suite ({error}): pip install -e . in a checkout") from error
     from polymodel.registry import backends as registered
