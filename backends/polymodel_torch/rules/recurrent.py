@@ -86,7 +86,7 @@ class _Ordered(torch.autograd.Function):  # type: ignore[misc]
 
 def _ordered(w: torch.Tensor, kind: str, count: int) -> tuple[torch.Tensor, ...]:
     """Weights (directions, count * gates * size, ...) one by one, gates in PyTorch's order."""
-    parts: tuple[torch.Tensor, ...] = _Ordered.apply(w.reshape(w.shape[0], count, -1, *w.shape[2:]), _ORDER[kind]))
+    parts: tuple[torch.Tensor, ...] = _Ordered.apply(w.reshape(w.shape[0], count, -1, *w.shape[2:]), _ORDER[kind])
     return parts
 
 
