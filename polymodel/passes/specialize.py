@@ -194,7 +194,9 @@ def _attributes(node: ir.Node, given: onnx.defs.OpSchema) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode()
-    if isinstance(value, str | int | float | ir.Graph):
+    if isinstance(value, float):  # the standard's attributes are float32: what is lowered is what is exported
+        return float(np.float32(value))
+    if isinstance(value, str | int | ir.Graph):
         return value
     if isinstance(value, Sequence):
         return tuple(_plain(v) for v in value)
