@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from polymodel.plan import Node
+from polymodel_mxnet.rules.elementwise import log_softmax_of
 from polymodel_mxnet.rules.table import TABLE
 from polymodel_mxnet.symbols import Symbol, constant, op, reshape, select
 
@@ -17,7 +18,7 @@ from polymodel_mxnet.symbols import Symbol, constant, op, reshape, select
 def softmax_cross_entropy(
     node: Node, scores: Symbol, labels: Symbol, weights: Symbol = None
 ) -> tuple[Symbol, Symbol | None]:
-    log_prob = op("_npx_log_softmax", scores, axis=1)
+    log_prob = log_softmax_of(scores, 1)
     return _negative_log_likelihood(node, log_prob, labels, weights), log_prob
 
 
