@@ -1,10 +1,9 @@
 """An LSTM over a whole sequence with its derivative written out.
 
 The derivative that TensorFlow finds multiplies one pair of matrices per step for the recurrent weights and adds them
-up, and differentiates each elementwise operator of each step. Here the recurrent weights take one product over all
-steps, all factors that do not depend on the way back are computed for all steps at once, and a step of the way back is
-one small product and six elementwise operators (Gers, Schmidhuber & Cummins, Neural Computation 2000, without
-peepholes).
+up, and differentiates each elementwise operator by itself. Here the recurrent weights take one product over all steps,
+and what does not depend on the way back (`factors`) stands off its chain of dependent operators: one small product and
+seven others in each step (Gers, Schmidhuber & Cummins, Neural Computation 2000, without peepholes).
 """
 
 from __future__ import annotations
@@ -35,39 +34,30 @@ def _differentiable(z: Any, r: Any, h0: Any, c0: Any) -> Any:
     size = r.shape[1]
     turned = tf.transpose(r)
     h, c = h0, c0
-    gates: list[Any] = []
-    candidates: list[Any] = []
-    tanhs: list[Any] = []
-    cells: list[Any] = []
-    hidden: list[Any] = []
+    trace, hidden = [], []
     for zt in tf.unstack(z):
         three, last = tf.split(zt + tf.matmul(h, turned), [3 * size, size], 1)
         three, g = tf.sigmoid(three), tf.tanh(last)
         i, o, f = tf.split(three, 3, 1)
-        cells.append(c)
-        c = f * c + i * g
+        before, c = c, f * c + i * g
         squashed = tf.tanh(c)
         h = o * squashed
-        for trace, value in ((gates, three), (candidates, g), (tanhs, squashed), (hidden, h)):
-            trace.append(value)
+        trace.append((three, i, o, f, g, before, squashed))
+        hidden.append(h)
 
     def backward(d_hidden: Any, d_last: Any) -> tuple[Any, Any, Any, Any]:
-        all_gates, g, squashed = tf.stack(gates), tf.stack(candidates), tf.stack(tanhs)
-        i, o, f = tf.split(all_gates, 3, 2)
-        slopes = tf.split(all_gates * (1 - all_gates), 3, 2)
-        factors = tf.unstack(
-            tf.concat([slopes[0] * g, slopes[1] * squashed, slopes[2] * tf.stack(cells), i * (1 - g * g)], 2)
-        )
-        into_cell = tf.unstack(o * (1 - squashed * squashed))
-        forget, outer = tf.unstack(f), tf.unstack(d_hidden)
         dh, dc = None, d_last
         found = []
-        for t in reversed(range(len(factors))):
+        outer = tf.unstack(d_hidden)
+        for t in reversed(range(len(trace))):
+            three, i, o, f, g, before, squashed = trace[t]
+            slopes = tf.concat([three - three * three, tf.ones_like(g)], 1)
+            factors = tf.concat([g, squashed, before, i - i * g * g], 1) * slopes
             dh = outer[t] if dh is None else outer[t] + dh
-            dc = dc + dh * into_cell[t]
-            found.append(tf.concat([dc, dh, dc, dc], 1) * factors[t])
+            dc = dc + dh * (o - o * squashed * squashed)
+            found.append(tf.concat([dc, dh, dc, dc], 1) * factors)
             dh = tf.matmul(found[-1], r)
-            dc = dc * forget[t]
+            dc = dc * f
         d_z = tf.stack(found[::-1])
         states = tf.reshape(tf.stack([h0, *hidden[:-1]]), [-1, size])
         d_r = tf.matmul(tf.reshape(d_z, [-1, 4 * size]), states, transpose_a=True)
