@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from polymodel.errors import BackendError
+
 
 def default_threads() -> int:
     """OMP_NUM_THREADS when it is a number, else the cores that this process may use."""
@@ -70,6 +72,16 @@ with warnings.catch_warnings():
 LIB: Any = _LIB
 _GLOBALLY = 2  # the value of NPShapeState::kGlobalOn: for all threads, the engine's too
 mxnet.util.set_np_shape(_GLOBALLY)
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What MXNet raises inside becomes a BackendError."""
+    try:
+        yield
+    except MXNetError as error:
+        lines = [line for line in str(error).strip().splitlines() if "Error" in line or "Check failed" in line]
+        raise BackendError(f"backend 'mxnet' failed: {lines[-1] if lines else error}") from error
+
 
 @contextmanager
 def legacy_shapes() -> Iterator[None]:
@@ -140,5 +152,6 @@ __all__ = [
     "mxnet",
     "on_worker",
     "threads",
+    "translated",
     "use_threads",
 ]

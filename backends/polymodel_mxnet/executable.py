@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, final
 
-from polymodel_mxnet.compat import CachedOp
+from polymodel_mxnet.compat import CachedOp, mxnet, translated
 from polymodel_mxnet.dtypes import to_mxnet
 from polymodel_mxnet.lower import Lowered
 
@@ -16,6 +16,9 @@ class Executable:
 
     Memory and operator calls are planned once (static_alloc, static_shape); arguments named by `bound` and constants
     are told to MXNet as parameters, so that it caches the calls that read them.
+
+    It always runs in training mode, on which what a graph computes does not depend: in prediction mode oneDNN reorders a
+    convolution's weight in place, into blocks that its memory may not hold, and the next call reads garbage.
     """
 
     def __init__(self, lowered: Lowered, bound: Mapping[str, Any], context: Any) -> None:
@@ -31,12 +34,14 @@ class Executable:
             ("data_indices", data),
             ("param_indices", [i for i in range(len(lowered.inputs)) if i not in data]),
         ]
-        self.call = CachedOp(lowered.symbol, flags)
+        with translated():
+            self.call = CachedOp(lowered.symbol, flags)
 
     def __call__(self, feeds: Mapping[str, Any]) -> list[Any]:
         """Push the computation; returns MXNet arrays, one for each output."""
         arguments = self.arguments
         for i, name in self.fed:
             arguments[i] = feeds[name]
-        results = self.call(*arguments)
+        with mxnet.autograd.train_mode():
+            results = self.call(*arguments)
         return results if isinstance(results, list) else [results]

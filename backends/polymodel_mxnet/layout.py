@@ -45,7 +45,7 @@ class Flat:
         shape = self.shapes[name]
         size, start = int(np.prod(shape, dtype=np.int64)), self.offsets[name]
         if size == 0:
-            return mxnet.nd.zeros(shape, self.array.context, self.dtype).as_np_ndarray()
+            return mxnet.nd.zeros(shape, self.array.ctx, self.dtype).as_np_ndarray()
         return _window(self.array, start, start + size, shape)
 
     def like(self, context: Any) -> Flat:

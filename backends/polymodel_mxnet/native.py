@@ -48,7 +48,7 @@ class NativeBlock(mxnet.gluon.HybridBlock):  # type: ignore[misc]
     def _register(self, name: str, array: Any, gradient: Any) -> None:
         request = "null" if gradient is None else "write"
         parameter = mxnet.gluon.Parameter(name, grad_req=request, shape=array.shape, dtype=array.dtype)
-        context = array.context
+        context = array.ctx
         places: list[list[Any]] = [[], []]
         places[context.device_typeid & 1] = [None] * context.device_id + [0]
         parameter._data, parameter._grad = [array], None if gradient is None else [gradient]

@@ -15,7 +15,7 @@ from polymodel.options import CompileOptions, Training
 from polymodel.passes.specialize import specialize
 from polymodel.plan import Plan
 from polymodel.spec import bind_dims
-from polymodel_mxnet.compat import mxnet, use_threads
+from polymodel_mxnet.compat import mxnet, translated, use_threads
 from polymodel_mxnet.dtypes import to_mxnet, to_numpy
 from polymodel_mxnet.executable import Executable
 from polymodel_mxnet.layout import State
@@ -80,11 +80,9 @@ class MXNetProgram(Program):
 
         def predict(feeds: Mapping[str, np.ndarray]) -> Arrays:
             use_threads(self.options.threads)
-            # In prediction mode oneDNN reorders a convolution's weight in place, into blocks that its memory may not
-            # hold; the next call reads garbage. What the graph computes does not depend on the mode.
-            with mxnet.autograd.train_mode():
+            with translated():
                 results = run({n: to_mxnet(a, self.context) for n, a in feeds.items()})
-            return {n: to_numpy(r) for n, r in zip(names, results, strict=True)}
+                return {n: to_numpy(r) for n, r in zip(names, results, strict=True)}
 
         return predict
 
@@ -101,12 +99,14 @@ class MXNetProgram(Program):
             arrays = {**state, **{n: to_mxnet(a, self.context) for n, a in feeds.items()}}
             slots = [mxnet.nd.zeros_like(arrays[n].as_nd_ndarray()).as_np_ndarray() for n in targets]
             given = [to_mxnet(np.asarray(cotangents[plan.outputs[i]]), self.context) for i in heads]
-            if targets and heads:
-                mxnet.autograd.mark_variables([arrays[n] for n in targets], slots)
+            if not targets or not heads:
+                return {}
+            mxnet.autograd.mark_variables([arrays[n] for n in targets], slots)
+            with translated():
                 with mxnet.autograd.record():
                     results = run(arrays)
                 mxnet.autograd.backward([results[i] for i in heads], given)
-            return {n: to_numpy(g) for n, g in zip(targets, slots, strict=True)}
+                return {n: to_numpy(g) for n, g in zip(targets, slots, strict=True)}
 
         return gradients
 
@@ -128,13 +128,14 @@ class MXNetProgram(Program):
             nonlocal first
             use_threads(self.options.threads)
             arrays = staging.fill(feeds)
-            with record():
-                results = run(arrays)
-            for name in unused:
-                update.gradients[name][...] = 0
-            if trained:
-                results[0].backward()
-            loss = float(results[0].asnumpy())
+            with translated():
+                with record():
+                    results = run(arrays)
+                for name in unused:
+                    update.gradients[name][...] = 0
+                if trained:
+                    results[0].backward()
+                loss = float(results[0].asnumpy())
             if math.isfinite(loss):
                 update.apply(scalars)
                 for target, new in zip(targets, results[len(returns) :], strict=True):

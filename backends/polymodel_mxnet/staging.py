@@ -46,7 +46,7 @@ class Staging:
 def _window(array: Any) -> np.ndarray:
     """The memory of an array as NumPy sees it."""
     array.wait_to_read()
-    if array.size == 0 or array.context.device_type != "cpu":
+    if array.size == 0 or array.ctx.device_type != "cpu":
         return np.empty(array.shape, array.dtype)
     address = ctypes.c_void_p()
     check_call(LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))
