@@ -4,45 +4,73 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from polymodel.cli.errors import FAILURE, reported
+from polymodel.cli.errors import reported
 from polymodel.cli.options import BackendNames, Debug, Json, names
-from polymodel.errors import BackendUnavailable
+from polymodel.errors import BackendUnavailable, ConfigError
 
 
 @reported
 def conformance(
     backends: BackendNames = None,
+    profile: Annotated[
+        str, typer.Option("--profile", help="smoke (well under a minute), quick (minutes) or full.")
+    ] = "quick",
+    levels: Annotated[str | None, typer.Option("--levels", help="Numbers 1 to 8 with commas between.")] = None,
+    match: Annotated[str, typer.Option("--match", help="Only cases whose id contains this.")] = "",
     report: Annotated[
-        Path, typer.Option("--report", help="Folder for HTML, JSON and JUnit.")
+        Path, typer.Option("--report", help="Folder for index.html, report.json and junit.xml.")
     ] = Path("conformance-report"),
-    profile: Annotated[str, typer.Option("--profile", help="smoke, quick or full.")] = "quick",
     python: Annotated[
         list[str] | None,
         typer.Option("--python", metavar="BACKEND=PATH", help="Interpreter of a backend's worker; repeatable."),
     ] = None,
+    device: Annotated[str, typer.Option("--device", help="Where the programs run.")] = "cpu",
+    mutants: Annotated[bool, typer.Option("--mutants", help="Plant known faults too and see them caught.")] = False,
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Compare backends with the standard and with each other. Exit code 1 when a verdict is no pass.
+    """Compare backends with the standard and with each other: code 1 when something failed, 3 when one is missing.
 
     Examples:
 
       polymodel conformance --backends torch,mxnet --report report
 
       polymodel conformance --profile full --python mxnet=/opt/mxnet/bin/python
+
+      polymodel conformance --profile smoke --levels 1,5 --json
     """
-    try:
-        from polymodel_conformance.run import run  # type: ignore[import-not-found,unused-ignore]
-    except ModuleNotFoundError as error:
-        raise BackendUnavailable(f"no conformance suite ({error}): pip install -e . in a checkout") from error
     from polymodel.registry import backends as registered
 
-    interpreters = dict(p.split("=", 1) for p in python or ())
-    result: Any = run(names(backends) or list(registered()), report, profile=profile, pythons=interpreters)
-    print(json.dumps(result.summary()) if json_output else result)
-    if not result.passed:
-        raise typer.Exit(FAILURE)
+    try:
+        from polymodel_conformance.run import UsageError, run
+    except ModuleNotFoundError as error:
+        raise BackendUnavailable(f"no conformance suite ({error}): pip install -e . in a checkout") from error
+
+    wrong = [p for p in python or () if "=" not in p]
+    if wrong:
+        raise ConfigError(f"--python {wrong[0]}: expected BACKEND=PATH")
+    try:
+        found = run(
+            names(backends) or list(registered()),
+            profile,
+            [int(n) if n.isdigit() else -1 for n in names(levels)] or None,
+            report,
+            pythons=dict(p.split("=", 1) for p in python or ()),
+            device=device,
+            match=match,
+            mutants=mutants,
+            quiet=True if json_output else None,
+        )
+    except UsageError as error:
+        raise ConfigError(str(error)) from None
+    if json_output:
+        print(json.dumps(found.json()))
+    else:
+        print(found)
+        print(report / "index.html")
+    if found.exit_code:
+        raise typer.Exit(found.exit_code)

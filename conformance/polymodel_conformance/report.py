@@ -1,0 +1,235 @@
+"""What a run found, and the forms in which it is written: JSON, JUnit XML and one HTML page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from polymodel_conformance.cases import Outcome
+from polymodel_conformance.verdict import Verdict, worst
+
+SCHEMA = "polymodel-conformance-report/1"
+
+
+@final
+@dataclass(frozen=True)
+class Result:
+    """One case on one backend.
+
+    Attributes:
+        case: its id.
+        level: 1 to 8.
+        family: whose limit applied.
+        backend: name.
+        outcome: what came of it.
+        seconds: how long the backend took.
+    """
+
+    case: str
+    level: int
+    family: str
+    backend: str
+    outcome: Outcome
+    seconds: float
+
+    def json(self) -> dict[str, Any]:
+        """Plain values; tensor by tensor only where something is wrong."""
+        top = self.outcome.worst
+        return {
+            "case": self.case,
+            "level": self.level,
+            "family": self.family,
+            "backend": self.backend,
+            "verdict": self.outcome.verdict.value,
+            "message": self.outcome.message,
+            "undecidable_elements": self.outcome.undecidable,
+            "seconds": round(self.seconds, 4),
+            "worst": top.json() if top else None,
+            "comparisons": [c.json() for c in self.outcome.comparisons] if self.outcome.verdict.bad else [],
+        }
+
+
+@final
+@dataclass(frozen=True)
+class Summary:
+    """One backend in a line.
+
+    Attributes:
+        verdict: "pass" or the worst that happened.
+        worst: largest score over its limit; above 1 is no pass.
+        worst_rho: largest error in units of the rounding floor.
+        counts: number of results by verdict.
+    """
+
+    verdict: str
+    worst: float
+    worst_rho: float
+    counts: Mapping[str, int]
+
+
+@final
+@dataclass
+class Report:
+    """A run.
+
+    Attributes:
+        profile: "smoke", "quick" or "full".
+        levels: that were asked for.
+        environment: versions and machine; per backend what it says about itself.
+        results: of every case on every backend.
+        undecided: cases without a verdict, with the reason.
+        problems: what is wrong with the run itself (nothing collected, a known failure that no case has).
+        unavailable: backends that did not load, with the reason.
+        mutants: verdicts on the mutants, when they were asked for.
+        seconds: duration.
+    """
+
+    profile: str
+    levels: Sequence[int]
+    backends: Sequence[str]
+    environment: dict[str, Any] = field(default_factory=dict)
+    results: list[Result] = field(default_factory=list)
+    undecided: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    mutants: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    html: Path | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 all passed, 1 something failed, 3 a backend is missing."""
+        if self.unavailable:
+            return 3
+        return 1 if self.problems or any(r.outcome.verdict.bad for r in self.results) or self._escaped else 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether every verdict is a pass."""
+        return self.exit_code == 0
+
+    @property
+    def _escaped(self) -> bool:
+        return any(not m["caught"] for m in self.mutants)
+
+    def count(self, backend: str | None = None, level: int | None = None) -> dict[str, int]:
+        """Number of results by verdict."""
+        found: dict[str, int] = {}
+        for r in self.results:
+            if (backend is None or r.backend == backend) and (level is None or r.level == level):
+                found[r.outcome.verdict.value] = found.get(r.outcome.verdict.value, 0) + 1
+        return found
+
+    def verdict(self, backend: str) -> Verdict:
+        """The worst verdict of a backend."""
+        return worst([r.outcome.verdict for r in self.results if r.backend == backend])
+
+    def backend(self, name: str) -> Summary:
+        """One backend in a line; a backend that did not load has the verdict "error"."""
+        if name in self.unavailable:
+            return Summary(Verdict.ERROR.value, float("inf"), float("inf"), {})
+        verdict = self.verdict(name)
+        ratios = [
+            c.score / c.limit if c.limit else c.score
+            for r in self.results
+            if r.backend == name
+            for c in r.outcome.comparisons
+        ]
+        word = verdict.value if verdict.bad else Verdict.PASS.value
+        return Summary(word, max(ratios, default=0.0), self.worst_rho(name), self.count(name))
+
+    def summary(self) -> dict[str, Any]:
+        """The report without its results."""
+        return {k: v for k, v in self.json().items() if k not in ("results", "undecided")}
+
+    def __str__(self) -> str:
+        from polymodel_conformance.text import text
+
+        return text(self)
+
+    def worst_rho(self, backend: str) -> float:
+        """The largest rho of a backend, over what is judged by rho."""
+        scores = [
+            c.rho
+            for r in self.results
+            if r.backend == backend
+            for c in r.outcome.comparisons
+            if c.rule == "rho" and c.rho == c.rho
+        ]
+        return max(scores, default=0.0)
+
+    def nearest(self, number: int = 15) -> list[Result]:
+        """The results nearest to, or furthest beyond, their limit."""
+
+        def excess(r: Result) -> float:
+            c = r.outcome.worst
+            if c is None:
+                return float("inf") if r.outcome.verdict.bad else -1.0
+            return c.score / c.limit if c.limit else c.score
+
+        return sorted((r for r in self.results if r.outcome.verdict.judged), key=excess, reverse=True)[:number]
+
+    def matrix(self) -> list[dict[str, Any]]:
+        """Rows of family and level with a cell per backend: verdict, number judged, passed, largest score over limit."""
+        rows: dict[tuple[int, str], dict[str, list[Result]]] = {}
+        for r in self.results:
+            rows.setdefault((r.level, r.family), {}).setdefault(r.backend, []).append(r)
+        return [
+            {"level": level, "family": family, "cells": [_cell(found.get(b, [])) for b in self.backends]}
+            for (level, family), found in sorted(rows.items())
+        ]
+
+    def json(self) -> dict[str, Any]:
+        """Plain values, by the schema that the first key names."""
+        return {
+            "schema": SCHEMA,
+            "verdict": "pass" if self.passed else "fail",
+            "profile": self.profile,
+            "levels": list(self.levels),
+            "backends": list(self.backends),
+            "seconds": round(self.seconds, 1),
+            "environment": self.environment,
+            "counts": {b: self.count(b) for b in self.backends},
+            "worst_rho": {b: _plain(self.worst_rho(b)) for b in self.backends},
+            "problems": self.problems,
+            "unavailable": self.unavailable,
+            "undecided": self.undecided,
+            "mutants": self.mutants,
+            "results": [r.json() for r in self.results],
+        }
+
+    def write(self, folder: Path) -> Path:
+        """Write report.json, junit.xml and index.html.
+
+        Returns:
+            Path of the HTML page.
+        """
+        from polymodel_conformance.html import page
+        from polymodel_conformance.junit import junit
+
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").write_text(json.dumps(self.json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        (folder / "junit.xml").write_text(junit(self), encoding="utf-8")
+        self.html = folder / "index.html"
+        self.html.write_text(page(self), encoding="utf-8")
+        return self.html
+
+
+def _cell(found: Sequence[Result]) -> Mapping[str, Any]:
+    judged = [r for r in found if r.outcome.verdict.judged]
+    if not judged:
+        return {"verdict": "", "judged": 0, "passed": 0, "score": ""}
+    scores = [c.score / c.limit for r in judged for c in r.outcome.comparisons if c.limit and c.score < float("inf")]
+    return {
+        "verdict": worst([r.outcome.verdict for r in judged]).value,
+        "judged": len(judged),
+        "passed": sum(not r.outcome.verdict.bad for r in judged),
+        "score": f"{max(scores):.2g}" if scores else "",
+    }
+
+
+def _plain(x: float) -> float | str:
+    return round(x, 3) if x < float("inf") else "inf"

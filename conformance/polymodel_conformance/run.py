@@ -1,0 +1,252 @@
+"""Running the suite: collects cases, computes what should come out once, and asks every backend in its own process.
+
+While the workers compute, the oracle goes on with the next cases: one thread prepares, one per backend waits and compares.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import queue
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import onnx
+
+from polymodel import __version__
+from polymodel_conformance import cache
+from polymodel_conformance.calibration import calibration
+from polymodel_conformance.cases import Case, Outcome, Undecided
+from polymodel_conformance.client import Answer, Unavailable, Worker
+from polymodel_conformance.jobs import Job
+from polymodel_conformance.known_failures import known, settle
+from polymodel_conformance.levels import LEVELS, PROFILES, cases_of
+from polymodel_conformance.progress import Progress
+from polymodel_conformance.report import Report, Result
+from polymodel_conformance.verdict import Verdict
+
+USAGE, ENVIRONMENT = 2, 3
+_AHEAD = 4  # cases prepared before the slowest backend took them
+
+
+@final
+class UsageError(ValueError):
+    """An argument that means nothing; the message names what is known."""
+
+
+def run(
+    backends: Sequence[str],
+    profile: str = "quick",
+    levels: Sequence[int] | None = None,
+    report_dir: str | os.PathLike[str] | None = None,
+    *,
+    pythons: Mapping[str, str] | None = None,
+    device: str = "cpu",
+    match: str = "",
+    mutants: bool = False,
+    timeout: float = 300.0,
+    quiet: bool | None = None,
+) -> Report:
+    """Judge backends.
+
+    Args:
+        backends: registered names.
+        profile: "smoke" (well under a minute), "quick" (minutes) or "full" (all tests of the standard, 20 steps).
+        levels: numbers from 1 to 8; all when None.
+        report_dir: where report.json, junit.xml and index.html go; none are written when None.
+        pythons: interpreter for a backend's worker, by name.
+        device: where the programs run.
+        match: only cases whose id contains it.
+        mutants: also plant known faults and see that each is caught.
+        timeout: seconds that one request may take before its worker counts as hung.
+        quiet: no progress; by default when standard error is no terminal.
+
+    Returns:
+        The report; `report.exit_code` is 0 when all passed, 1 when something failed, 3 when a backend is missing.
+
+    Raises:
+        UsageError: a backend, profile or level that does not exist.
+    """
+    chosen = _check(backends, profile, levels)
+    report = Report(profile, chosen, list(backends))
+    begin = time.monotonic()
+    workers = {b: Worker(b, (pythons or {}).get(b), device, timeout) for b in backends}
+    try:
+        for name, worker in workers.items():
+            try:
+                report.environment.setdefault("backends", {})[name] = dict(worker.start())
+            except Unavailable as error:
+                report.unavailable[name] = str(error)
+        _describe(report, device)
+        ready = {n: w for n, w in workers.items() if n not in report.unavailable}
+        if ready:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # float64 overflows are values here, not accidents
+                _judge_all(report, ready, collect(profile, chosen, tuple(ready), match), quiet, bool(match))
+            if mutants:
+                from polymodel_conformance.mutants import hunt
+
+                report.mutants = [row for name, w in ready.items() for row in hunt(name, w.call)]
+    finally:
+        for worker in workers.values():
+            worker.close()
+        cache.trim()
+    for entry in report.environment.get("backends", {}).values():
+        entry.pop("operators", None)
+    report.seconds = time.monotonic() - begin
+    if report_dir is not None:
+        report.write(Path(report_dir))
+    return report
+
+
+def collect(profile: str, levels: Sequence[int], backends: Sequence[str], match: str = "") -> list[Case]:
+    """The cases of some levels, in order."""
+    return [c for level in levels for c in cases_of(level)(profile, backends) if match in c.id]
+
+
+def _check(backends: Sequence[str], profile: str, levels: Sequence[int] | None) -> list[int]:
+    from polymodel.registry import backends as registered
+
+    if not backends:
+        raise UsageError(f"name a backend; registered are {', '.join(registered())}")
+    for name in backends:
+        if name not in registered():
+            raise UsageError(f"unknown backend {name!r}; registered are {', '.join(registered())}")
+    if profile not in PROFILES:
+        raise UsageError(f"unknown profile {profile!r}; expected one of {', '.join(PROFILES)}")
+    chosen = sorted(set(LEVELS if levels is None else levels))
+    for level in chosen:
+        if level not in LEVELS:
+            raise UsageError(f"unknown level {level!r}; expected numbers from {min(LEVELS)} to {max(LEVELS)}")
+    return chosen
+
+
+def _describe(report: Report, device: str) -> None:
+    report.environment.update(
+        {
+            "polymodel": __version__,
+            "python": sys.version.split()[0],
+            "numpy": np.__version__,
+            "onnx": onnx.__version__,
+            "machine": platform.platform(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "device": device,
+            "threads": 1,
+            "calibration": calibration().get("command", ""),
+        }
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+@final
+@dataclass(frozen=True)
+class _Item:
+    """A prepared case on its way to a backend's thread; the last backend to finish drops what was prepared."""
+
+    case: Case
+    left: list[str]
+
+
+def _judge_all(
+    report: Report, workers: Mapping[str, Worker], cases: Sequence[Case], quiet: bool | None, partial: bool
+) -> None:
+    if not cases:
+        report.problems.append("no case was collected: nothing was judged")
+        return
+    reasons = {b: known(b) for b in workers}
+    ids = {c.id for c in cases}
+    for backend, listed in reasons.items() if report.profile == "full" and not partial else ():
+        report.problems += [f"known/{backend}.txt lists {i!r}, which no case has" for i in listed if i not in ids]
+    lanes: dict[str, queue.Queue[_Item | None]] = {b: queue.Queue(_AHEAD) for b in workers}
+    lock = threading.Lock()
+    with Progress(len(cases) * len(workers), quiet) as progress:
+
+        def record(case: Case, backend: str, outcome: Outcome, seconds: float) -> None:
+            with lock:
+                settled = settle(case.id, outcome, reasons[backend])
+                report.results.append(Result(case.id, case.level, case.family, backend, settled, seconds))
+                progress.advance(case.id, settled.verdict)
+
+        threads = [threading.Thread(target=_lane, args=(b, workers, lanes[b], record), daemon=True) for b in workers]
+        for thread in threads:
+            thread.start()
+        for case in cases:
+            asked = [b for b, w in workers.items() if claims(w.about, case)]
+            for backend in workers:
+                if backend not in asked:
+                    record(case, backend, Outcome(Verdict.UNCLAIMED, (), "the backend does not claim it"), 0.0)
+            if not asked:
+                continue
+            reason = _prepare(case)
+            if reason:
+                report.undecided[case.id] = reason
+                for backend in asked:
+                    record(case, backend, Outcome(Verdict.UNDECIDED, (), reason), 0.0)
+                continue
+            item = _Item(case, list(asked))
+            for backend in asked:
+                lanes[backend].put(item)
+        for backend in workers:
+            lanes[backend].put(None)
+        for thread in threads:
+            thread.join()
+    order = {c.id: i for i, c in enumerate(cases)}
+    report.results.sort(key=lambda r: (order[r.case], list(workers).index(r.backend)))
+    for backend in workers:
+        if not any(r.backend == backend and r.outcome.verdict.judged for r in report.results):
+            report.problems.append(f"no case was judged on {backend!r}")
+
+
+def claims(about: Mapping[str, Any], case: Case) -> bool:
+    """Whether a backend says that it has all that a case needs."""
+    operators = {(d, o) for d, o in about["operators"]}
+    return case.needs <= operators and case.dtypes <= {*about["dtypes"], "bool"}
+
+
+def _prepare(case: Case) -> str:
+    """Why a case has no verdict; empty when it can be judged."""
+    try:
+        case.prepare()
+    except Undecided as error:
+        return error.reason
+    except Exception as error:  # an oracle that fails must not end the run, and must not look like a pass
+        return f"the oracle failed: {type(error).__name__}: {error}"
+    return ""
+
+
+def _lane(
+    backend: str,
+    workers: Mapping[str, Worker],
+    items: queue.Queue[_Item | None],
+    record: Callable[[Case, str, Outcome, float], None],
+) -> None:
+    """Judge the cases of one backend as they are prepared."""
+
+    def call(job: Job, other: str | None = None) -> Answer:
+        return workers[other or backend].call(job)
+
+    while (item := items.get()) is not None:
+        begin = time.monotonic()
+        try:
+            outcome = item.case.judge(lambda job, backend=None: call(job, backend))
+        except Exception as error:  # a harness that fails on a case says so in the report
+            outcome = Outcome(Verdict.ERROR, (), f"harness: {type(error).__name__}: {error}")
+        record(item.case, backend, outcome, time.monotonic() - begin)
+        item.left.remove(backend)
+        if not item.left:
+            item.case.release()

@@ -1,0 +1,47 @@
+"""A report for a terminal: the verdict, a line per backend, and what did not pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from polymodel_conformance.report import Report
+
+_SHOWN = 20
+
+
+def text(report: Report) -> str:
+    """The report as plain text."""
+    console = Console(width=110, no_color=True, force_terminal=False, highlight=False)
+    table = Table("backend", "verdict", "passed", "judged", "not claimed", "undecided", "worst rho", "worst score / limit")
+    for name in report.backends:
+        line = report.backend(name)
+        judged = sum(n for v, n in line.counts.items() if v not in ("unclaimed", "undecided"))
+        table.add_row(
+            name, line.verdict, str(line.counts.get("pass", 0)), str(judged), str(line.counts.get("unclaimed", 0)),
+            str(line.counts.get("undecided", 0)), f"{line.worst_rho:.2f}", f"{line.worst:.2f}",
+        )
+    with console.capture() as capture:
+        console.print(table)
+        for backend, why in report.unavailable.items():
+            console.print(f"{backend} is not available: {why}", markup=False)
+        for problem in report.problems:
+            console.print(problem, markup=False)
+        bad = [r for r in report.results if r.outcome.verdict.bad]
+        for r in bad[:_SHOWN]:
+            console.print(f"{r.outcome.verdict.value}: {r.backend} {r.case}: {r.outcome.message[:300]}", markup=False)
+        if len(bad) > _SHOWN:
+            console.print(f"... and {len(bad) - _SHOWN} more")
+        if report.mutants:
+            caught = sum(m["caught"] for m in report.mutants)
+            console.print(f"mutants caught: {caught} of {len(report.mutants)}")
+            for m in report.mutants:
+                if not m["caught"]:
+                    console.print(f"escaped: {m['mutant']} on {m['backend']}", markup=False)
+        console.print(f"{'pass' if report.passed else 'FAIL'}: profile {report.profile}, {report.seconds:.0f} s")
+        if report.html:
+            console.print(str(report.html.resolve()), markup=False, soft_wrap=True)
+    return capture.get()
