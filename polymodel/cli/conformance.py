@@ -53,11 +53,13 @@ def conformance(
     wrong = [p for p in python or () if "=" not in p]
     if wrong:
         raise ConfigError(f"--python {wrong[0]}: expected BACKEND=PATH")
+    if not all(n.isdigit() for n in names(levels)):
+        raise ConfigError(f"--levels {levels}: expected numbers with commas between")
     try:
         found = run(
             names(backends) or list(registered()),
             profile,
-            [int(n) if n.isdigit() else -1 for n in names(levels)] or None,
+            [int(n) for n in names(levels)] or None,
             report,
             pythons=dict(p.split("=", 1) for p in python or ()),
             device=device,
@@ -67,10 +69,6 @@ def conformance(
         )
     except UsageError as error:
         raise ConfigError(str(error)) from None
-    if json_output:
-        print(json.dumps(found.json()))
-    else:
-        print(found)
-        print(report / "index.html")
+    print(json.dumps({**found.summary(), "report": str(report)}) if json_output else str(found).rstrip())
     if found.exit_code:
         raise typer.Exit(found.exit_code)

@@ -1,0 +1,46 @@
+"""conformance and bench: what they are asked for and what they return."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_conformance(polymodel: Any, tmp_path: Path) -> None:
+    options = ["--profile", "smoke", "--levels", "5", "--backends", "torch", "--report", tmp_path / "r"]
+    done = polymodel("conformance", *options, "--json")
+    assert done.code == 0, done.err
+    assert (done.json["verdict"], done.json["backends"], done.json["levels"]) == ("pass", ["torch"], [5])
+    assert {p.name for p in (tmp_path / "r").iterdir()} == {"report.json", "junit.xml", "index.html"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--backends", "caffe"], "unknown backend 'caffe'"),
+        (["--profile", "smok"], "unknown profile 'smok'"),
+        (["--levels", "9"], "unknown level 9"),
+        (["--levels", "one"], "expected numbers"),
+        (["--python", "torch"], "expected BACKEND=PATH"),
+    ],
+)
+def test_conformance_refuses(polymodel: Any, tmp_path: Path, options: list[str], message: str) -> None:
+    done = polymodel("conformance", *options, "--report", tmp_path / "r")
+    assert (done.code, message in done.err) == (2, True)
+    assert not (tmp_path / "r").exists()
+
+
+def test_an_interpreter_without_the_framework_is_code_3(polymodel: Any, tmp_path: Path) -> None:
+    missing = ["--python", f"torch={tmp_path}/no/python", "--backends", "torch", "--profile", "smoke", "--levels", "1"]
+    done = polymodel("conformance", *missing, "--report", tmp_path / "r")
+    assert done.code == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [(["--models", "vgg"], "unknown reference model 'vgg'"), (["--backends", "caffe"], "caffe")]
+)
+def test_bench_refuses(polymodel: Any, options: list[str], message: str) -> None:
+    done = polymodel("bench", *options)
+    assert (done.code, message in done.err) == (2, True)
