@@ -106,7 +106,7 @@ def _scan(cell: Cell, z: Any, state: State, lengths: Any) -> tuple[Any, State]:
         h, new = masked(t, z[t], old)
         return (t + 1, filled.write(t, h), *new)
 
-    invariants = [tf.TensorShape([]), tf.TensorShape(None), *(s.shape for s in state)]
+    invariants = (tf.TensorShape([]), tf.TensorShape(None), *(s.shape for s in state))
     _, array, *last = tf.while_loop(
         lambda t, *_: t < steps,
         body,
