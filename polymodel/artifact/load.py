@@ -3,9 +3,10 @@
 1. Bytes become a protobuf message; structure.py refuses what is no graph.
 2. Stored values are taken out of the message and checked (tensors.py); large ones are replaced by typed inputs, so
    that no native code meets weights, and files of any size can be read.
-3. Functions are written out, the standard's checker runs over the whole, opsets older than OPSET are lifted.
-4. Types and shapes are inferred anew; what the file says about inner values is not believed.
-5. Stored tensors get roles: from our own metadata when it holds true, else by roles.py.
+3. Functions are written out, the standard's checker runs over the whole, opsets older than OPSET are lifted, and types
+   and shapes are inferred anew: all of it in a process of its own (native_checks.py). What the file says about inner
+   values is not believed.
+4. Stored tensors get roles: from our own metadata when it holds true, else by roles.py.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx import ModelProto, checker, inliner, shape_inference, version_converter
+from onnx import ModelProto
 
+from polymodel.artifact import native_checks
 from polymodel.artifact.metadata import stated_roles
 from polymodel.artifact.roles import Roles, find_roles
 from polymodel.artifact.structure import check_structure, opset_versions
@@ -54,6 +56,7 @@ def load_onnx(source: str | os.PathLike[str] | bytes | ModelProto, *, trainable:
         >>> pm.load_onnx(model.graph.copy().proto(), trainable="none").inputs
         ('x', 'weight', 'bias')
     """
+    native_checks.start()
     model, folder = _message(source)
     try:
         check_structure(model)
@@ -66,7 +69,9 @@ def load_onnx(source: str | os.PathLike[str] | bytes | ModelProto, *, trainable:
         raise ArtifactError("the file nests its parts too deeply") from None
     except MemoryError:
         raise ArtifactError("the file asks for more memory than there is") from None
-    except Exception as error:  # native checkers raise many types, RuntimeError among them
+    except native_checks.Refused as error:
+        raise ArtifactError(f"the file is no sound ONNX model: {_first_line(error)}") from None
+    except Exception as error:  # what parsers of the onnx packages raise: ValueError, KeyError, RuntimeError, ...
         raise ArtifactError(f"the file is no sound ONNX model: {_first_line(error)}") from error
 
 
@@ -164,20 +169,12 @@ def _standard(model: ModelProto, arrays: dict[str, np.ndarray]) -> ModelProto:
     for node in model.graph.node:
         if node.op_type == "MeanVarianceNormalization" and not node.attribute:  # else its inference fails: onnx 1.23
             node.attribute.append(onnx.helper.make_attribute("axes", [0, 2, 3]))
-    if model.functions:
-        model = inliner.inline_local_functions(model, convert_version=True)
-        check_structure(model)
-        arrays.update(_late_constants(model))
-    if any(v.type.HasField("tensor_type") and not v.type.tensor_type.HasField("shape") for v in model.graph.output):
-        model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)  # the checker wants these
-    checker.check_model(model, full_check=True)
-    if opset_versions(model)[""] < OPSET:
-        model = version_converter.convert_version(model, OPSET)
+    changes = bool(model.functions) or opset_versions(model)[""] < OPSET
+    model = ModelProto.FromString(native_checks.ask(model.SerializeToString(), OPSET))
+    if changes:
         check_structure(model)
         arrays.update(_late_constants(model))
         model.ir_version = max(model.ir_version, IR_VERSION)
-    del model.graph.value_info[:]
-    model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, properties)
     return model

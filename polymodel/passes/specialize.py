@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from polymodel.errors import GraphError, ShapeError
 from polymodel.graph import Graph
-from polymodel.inference import infer, schema
+from polymodel.inference import describe, infer, schema
 from polymodel.plan import Node, Plan
 from polymodel.spec import Dim, TensorSpec, spec_of
 
@@ -168,7 +168,10 @@ def _evaluate(
 ) -> dict[str, np.ndarray]:
     from onnx.reference import ReferenceEvaluator
 
-    results = ReferenceEvaluator(proto).run(None, {n: known[n] for n in proto.input if n})
+    try:
+        results = ReferenceEvaluator(proto).run(None, {n: known[n] for n in proto.input if n})
+    except Exception as error:  # operators of the evaluator raise whatever NumPy raises
+        raise GraphError(f"{describe(proto, [])}: its constant inputs do not fit: {error}") from error
     values = {}
     for name, result, spec in zip((n for n in proto.output if n), results, found, strict=False):
         array = np.asarray(result)

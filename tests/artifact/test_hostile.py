@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from polymodel import models
+from polymodel.artifact import native_checks
 from polymodel.artifact.export import to_proto
 from polymodel.artifact.load import load_onnx
 from polymodel.errors import ArtifactError
@@ -159,6 +160,14 @@ def unmade_output() -> onnx.ModelProto:
     return model
 
 
+def memory_bomb() -> onnx.ModelProto:
+    """A declared size for which shape inference would allocate sixteen gigabytes."""
+    model = model_of([node("Slice", ["x", "starts", "starts", "axes"], ["y"])])
+    for name, size in (("starts", 3), ("axes", 2**31 - 1)):
+        model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.INT64, [size]))
+    return model
+
+
 def deep_metadata() -> onnx.ModelProto:
     model = cyclic()
     helper.set_model_props(model, {"polymodel.roles": "[" * 1_000_000})
@@ -194,10 +203,25 @@ CASES: list[tuple[Callable[[], onnx.ModelProto], str]] = [
 @pytest.mark.parametrize(("make", "message"), CASES, ids=lambda c: getattr(c, "__name__", ""))
 def test_a_clear_error_within_a_second(make: Callable[[], onnx.ModelProto], message: str) -> None:
     model = make()
+    load_onnx(relu())  # the process of native_checks.py runs
     start = time.perf_counter()
     with pytest.raises(ArtifactError, match=message):
         load_onnx(model)
     assert time.perf_counter() - start < 1
+
+
+def test_a_declared_size_that_would_fill_the_memory() -> None:
+    with pytest.raises(ArtifactError, match="asks for more memory"):
+        load_onnx(memory_bomb())
+    assert load_onnx(relu()).inputs == ("x",), "the process of native_checks.py goes on"
+
+
+def test_a_child_that_was_killed_is_replaced() -> None:
+    load_onnx(relu())
+    assert native_checks._current is not None
+    native_checks._current.process.kill()
+    native_checks._current.process.wait()
+    assert load_onnx(relu()).inputs == ("x",)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 10, 1000, -1, -1000])

@@ -1,0 +1,106 @@
+"""Files of all ages: the official suite of the onnx package, and what older exporters wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+from onnx.backend.test.case.node import collect_testcases
+
+from polymodel.artifact.floor import reference_session, run_reference
+from polymodel.artifact.load import load_onnx
+from polymodel.errors import ArtifactError
+
+SUITE = Path(onnx.__file__).parent / "backend/test/data"
+# Operator sets besides ai.onnx only, or values that are no tensors: a Graph holds neither.
+REFUSED = {"no ai.onnx": "which version of the standard", "no tensor": "inputs and outputs must have a declared"}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the cases, which divide by zero on purpose
+def test_official_node_cases() -> None:
+    """Every second case loads, or is refused for one of two reasons."""
+    loaded, refused = 0, {}
+    for case in collect_testcases(None)[::2]:
+        assert case.model is not None
+        try:
+            load_onnx(case.model)
+            loaded += 1
+        except ArtifactError as error:
+            refused[case.name] = str(error)
+    assert loaded >= 900, loaded
+    assert len(refused) <= 20, refused
+    assert not [n for n, why in refused.items() if not any(r in why for r in REFUSED.values())], refused
+
+
+@pytest.mark.parametrize("kind", ["pytorch-converted", "pytorch-operator", "simple"])
+def test_official_files(kind: str) -> None:
+    paths = sorted(SUITE.glob(f"{kind}/*/model.onnx"))
+    assert len(paths) >= 20
+    for path in paths:
+        load_onnx(path)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning", "ignore:overflow:RuntimeWarning")
+def test_lifted_files_keep_their_meaning() -> None:
+    """Opset 6 files of PyTorch, with the inputs and outputs that came with them."""
+    compared = 0
+    for path in sorted(SUITE.glob("pytorch-converted/*/model.onnx"))[::3]:
+        graph = load_onnx(path)
+        arrays = [read(path.parent / f"test_data_set_0/input_{i}.pb") for i in range(len(graph.inputs))]
+        feeds = {**dict(zip(graph.inputs, arrays, strict=True)), **graph.parameters, **graph.buffers}
+        results = run_reference(reference_session(graph.proto()), feeds)
+        for i, name in enumerate(graph.outputs):
+            expected = read(path.parent / f"test_data_set_0/output_{i}.pb")
+            np.testing.assert_allclose(results[name], expected, rtol=1e-3, atol=1e-6, err_msg=str(path))
+            compared += 1
+    assert compared >= 20
+
+
+def read(path: Path) -> np.ndarray:
+    return numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
+
+
+def test_newer_opsets_stay() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", 1, ["n", None, -1])],
+        [helper.make_tensor_value_info("y", 1, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 25)], ir_version=12)
+    loaded = load_onnx(model)
+    assert loaded.opset == 25
+    assert loaded.specs["x"].shape == ("n", None, None)
+    assert loaded.specs["y"].rank == 3
+
+
+def test_functions_are_written_out() -> None:
+    opsets = [helper.make_opsetid("", 23), helper.make_opsetid("own", 1)]
+    body = [helper.make_node("MatMul", ["a", "b"], ["c"]), helper.make_node("Relu", ["c"], ["d"])]
+    layer = helper.make_function("own", "Layer", ["a", "b"], ["d"], body, opsets)
+    weight = numpy_helper.from_array(np.ones((3, 3), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("Layer", [a, "w"], [b], domain="own") for a, b in (("x", "h"), ("h", "y"))],
+        "g",
+        [helper.make_tensor_value_info("x", 1, ["n", 3])],
+        [helper.make_tensor_value_info("y", 1, ["n", 3])],
+        [weight],
+    )
+    loaded = load_onnx(helper.make_model(graph, opset_imports=opsets, functions=[layer], ir_version=10))
+    assert [n.op_type for n in loaded.model.graph] == ["MatMul", "Relu"] * 2
+    assert list(loaded.parameters) == ["w"]
+
+
+def test_several_inputs_and_outputs_keep_their_order() -> None:
+    names = ["b", "a", "c"]
+    graph = helper.make_graph(
+        [helper.make_node("Sum", names, ["z"]), helper.make_node("Neg", ["z"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info(n, 1, ["n"]) for n in names],
+        [helper.make_tensor_value_info(n, 1, ["n"]) for n in ("z", "y")],
+    )
+    loaded = load_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9))
+    assert (loaded.inputs, loaded.outputs) == (("b", "a", "c"), ("z", "y"))
