@@ -227,28 +227,3 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def match_arrays(
-    folder: Path, what: str, found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]
-) -> None:
-    """Refuse arrays of other names, shapes or dtypes than a model has.
-
-    Raises:
-        CheckpointError: names the first difference and both sides.
-    """
-    lacking = [n for n in wanted if n not in found]
-    extra = [n for n in found if n not in wanted]
-    if lacking or extra:
-        difference = f"the model's {lacking[0]!r} is not in it" if lacking else f"the model has no {extra[0]!r}"
-        raise CheckpointError(
-            f"checkpoint {folder} is of another model: {difference}; {what}: {len(found)} in the checkpoint, "
-            f"{len(wanted)} in the model. Build the model that it was trained with"
-        )
-    for name, want in wanted.items():
-        got = found[name]
-        if got.shape != want.shape or got.dtype != want.dtype:
-            raise CheckpointError(
-                f"checkpoint {folder} is of another model: {name!r} ({what}) is {got.dtype}{list(got.shape)} in it and "
-                f"{want.dtype}{list(want.shape)} in the model. Build the model that it was trained with"
-            )

@@ -17,10 +17,11 @@ from polymodel.callbacks.base import Callback
 from polymodel.callbacks.progress import Progress
 from polymodel.checkpoint import Checkpoint
 from polymodel.data import TARGET, Data, Inputs, Samples
-from polymodel.errors import CheckpointError, ConfigError, GraphError, NonFiniteLoss, TrainingError
+from polymodel.errors import ConfigError, GraphError, NonFiniteLoss, TrainingError
 from polymodel.fit import Fit
 from polymodel.history import History
 from polymodel.losses import Loss
+from polymodel.matching import match_model, match_run
 from polymodel.metrics import Metric
 from polymodel.optim.base import Optimizer
 from polymodel.optim.clip import Clip
@@ -338,7 +339,8 @@ class Trainer:
         """
         folder = checkpoint.resolve(path)
         state = checkpoint.load(folder)
-        self._match(state, folder)
+        match_model(folder, state, self.model.graph)
+        match_run(folder, state, self.optimizer.name, self.program.slot_values(), self.seed)
         self.program.parameters = dict(state.parameters)
         self.program.buffers = dict(state.buffers)
         self.program.slots = dict(state.slots)
@@ -346,29 +348,6 @@ class Trainer:
         self.history = History.from_json(state.record["history"])
         self._write_back()
         return state
-
-    def _match(self, state: Checkpoint, folder: Path) -> None:
-        graph, record = self.model.graph, state.record
-        checkpoint.match_arrays(folder, "parameters", state.parameters, graph.parameters)
-        checkpoint.match_arrays(folder, "buffers", state.buffers, graph.buffers)
-        theirs = record.get("optimizer", {}).get("name")
-        if theirs != self.optimizer.name:
-            raise CheckpointError(
-                f"checkpoint {folder} was written with optimizer {theirs!r}, this trainer has {self.optimizer.name!r}: "
-                "use the same; for a fresh start from its weights assign model.values"
-            )
-        checkpoint.match_arrays(folder, "optimizer slots", state.slots, self.program.slot_values())
-        if record.get("graph_hash") != self._graph_hash:
-            raise CheckpointError(
-                f"checkpoint {folder} is of another model: parameters have the same names and shapes, but its graph is "
-                f"{str(record.get('graph_hash'))[:12]}..., this model's {self._graph_hash[:12]}... (other operators or "
-                "settings): build the model that it was trained with"
-            )
-        if record.get("seed") != self.seed:
-            raise CheckpointError(
-                f"checkpoint {folder} was written with seed={record.get('seed')}, this trainer has seed={self.seed}: a "
-                "run is continued with its own seed"
-            )
 
     # -- inner ------------------------------------------------------------------------------------------------------
 

@@ -38,14 +38,14 @@ def export(
     from polymodel.artifact.export import export as write
     from polymodel.cli.run_folder import RunFolder
     from polymodel.experiment import build_model
+    from polymodel.matching import match_model
 
     folder = RunFolder(run)
     config = folder.config()
     model = build_model(config)
     path = folder.checkpoint(which)
     state = checkpoint.load(path)
-    checkpoint.match_arrays(path, "parameters", state.parameters, model.graph.parameters)
-    checkpoint.match_arrays(path, "buffers", state.buffers, model.graph.buffers)
+    match_model(path, state, model.graph)
     model.values = {**state.parameters, **state.buffers}
     backend = dict(state.record.get("backend", {}))
     metadata = {

@@ -47,14 +47,14 @@ def predict(
     else:
         from polymodel.cli.run_folder import RunFolder
         from polymodel.experiment import build_model
+        from polymodel.matching import match_model
 
         folder = RunFolder(source)
         config = folder.config()
         model = build_model(config)
         path = folder.checkpoint(which)
         state = checkpoint.load(path)
-        checkpoint.match_arrays(path, "parameters", state.parameters, model.graph.parameters)
-        checkpoint.match_arrays(path, "buffers", state.buffers, model.graph.buffers)
+        match_model(path, state, model.graph)
         model.values = {**state.parameters, **state.buffers}
         graph, preferred, where = model.graph, config.backend, device or config.device
     samples = Samples.of(graph, sources.read_inputs(inputs, list(graph.inputs)))
