@@ -8,10 +8,10 @@ from typing import Any, SupportsFloat, final
 import numpy as np
 
 from polymodel.backend import Arrays, Backend, CompileOptions, Gradients, Predict, Program, Step, Training, is_float
-from polymodel.errors import GraphError
+from polymodel.errors import GraphError, ShapeError
 from polymodel.graph import Graph
 from polymodel.plan import Plan
-from polymodel.spec import TensorSpec
+from polymodel.spec import TensorSpec, bind_dims, numpy_dtype
 from polymodel_tensorflow import optimizers
 from polymodel_tensorflow.compat import tf
 from polymodel_tensorflow.dtypes import native_dtype
@@ -108,6 +108,9 @@ class TensorFlowProgram(Program):
         def run(feeds: Mapping[str, np.ndarray], cotangents: Mapping[str, np.ndarray]) -> Arrays:
             if function is None:
                 return {}
+            sizes = bind_dims({n: plan.inputs[n] for n in fed}, {n: feeds[n].shape for n in fed})
+            for name in given:
+                _check_cotangent(name, plan.specs[name].bind(sizes), cotangents[name])
             arrays = (*(feeds[n] for n in fed), *(cotangents[n] for n in given))
             results = function(*(tf.convert_to_tensor(a) for a in arrays))
             return {n: np.asarray(r.numpy()) for n, r in zip(found, results, strict=True)}
@@ -118,7 +121,7 @@ class TensorFlowProgram(Program):
         plan = prepare(plan)
         fed = self._fed(plan)
         jit = self._jit(plan, training=True)
-        names = [n for n in training.graph.trainable if n in plan.inputs]
+        names = training.graph.trainable
         dtype = _common_dtype(training.graph, names)
         scalar_names = list(training.optimizer.scalars(training.optimizer.lr, 1))
         returns, loss_name = training.returns, training.loss
@@ -127,8 +130,10 @@ class TensorFlowProgram(Program):
             feeds = self._feeds(plan, fed, tensors)
             values = lower(plan, feeds)
             loss = values.get(loss_name)
-            pairs = zip(names, tf.gradients(loss, [feeds[n][0] for n in names]), strict=True)
-            gradients = {n: tf.convert_to_tensor(g) for n, g in pairs if g is not None}
+            used = [n for n in names if n in feeds]
+            gradients = {n: tf.zeros_like(self.variables["parameters"][n]) for n in names}
+            pairs = zip(used, tf.gradients(loss, [feeds[n][0] for n in used]), strict=True)
+            gradients.update((n, tf.convert_to_tensor(g)) for n, g in pairs if g is not None)
             gradients = optimizers.clipped(training.clip, gradients, dtype)
             updates = [(self.variables["buffers"][b], values.get(n)) for b, n in training.graph.updates.items()]
             by_name = dict(zip(scalar_names, tf.unstack(scalars), strict=True))
@@ -228,6 +233,17 @@ def _signature(spec: TensorSpec) -> Any:
 def _in_onnx_order(value: Any, layout: Layout) -> Any:
     back = inverse(layout)
     return value if back is None else tf.transpose(value, back)
+
+
+def _check_cotangent(name: str, spec: TensorSpec, array: np.ndarray) -> None:
+    """Refuse a cotangent that does not have its output's sizes: TensorFlow would broadcast some of them."""
+    fits = len(array.shape) == spec.rank and all(
+        want == got or not isinstance(want, int) for want, got in zip(spec.shape, array.shape, strict=True)
+    )
+    if not fits or array.dtype != numpy_dtype(spec.dtype):
+        raise ShapeError(
+            f"the cotangent of {name!r} is {array.dtype} {array.shape}, the output is {spec.dtype} {spec.shape}"
+        )
 
 
 def _common_dtype(graph: Graph, names: Sequence[str]) -> str:

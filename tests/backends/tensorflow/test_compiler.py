@@ -1,0 +1,71 @@
+"""lower.compiler: the rule behind compile="auto"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from polymodel import models
+from polymodel.backend import Backend, CompileOptions, Training
+from polymodel.graph import Graph
+from polymodel.optim import SGD
+from polymodel.passes.specialize import specialize
+from polymodel.passes.to_dtype import to_dtype
+from polymodel_tensorflow.lower import compiler, prepare
+
+
+def choice(graph: Graph, *, training: bool = True) -> str:
+    return compiler(prepare(specialize(graph, graph.outputs)).nodes, training=training)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("mlp", "xla"), ("transformer", "xla"), ("lenet", "native"), ("resnet18", "native"), ("lstm", "native")],
+)
+def test_dense_models_train_inside_xla_and_the_others_in_graph_mode(name: str, expected: str) -> None:
+    graph = models.reference(name).model.training_graph("cross_entropy")
+    assert choice(graph) == expected
+
+
+def test_predict_stays_in_graph_mode() -> None:
+    assert choice(models.reference("mlp").model.graph, training=False) == "native"
+
+
+def test_narrow_types_stay_in_graph_mode() -> None:
+    assert choice(to_dtype(models.reference("mlp").model.graph, "float16")) == "native"
+
+
+@pytest.mark.parametrize(("mode", "compiled"), [("auto", True), ("xla", True), ("native", False)])
+def test_the_choice_is_followed(backend: Backend, mode: str, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from polymodel_tensorflow.program import TensorFlowProgram
+
+    seen: list[bool] = []
+    trace = TensorFlowProgram.trace
+
+    def spy(self: TensorFlowProgram, body: Callable[..., list[object]], specs: object, jit: bool) -> object:
+        seen.append(jit)
+        return trace(self, body, specs, jit)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TensorFlowProgram, "trace", spy)
+    reference = models.reference("mlp")
+    model = reference.model
+    training = Training(model.training_graph("cross_entropy"), "loss", SGD(0.1))
+    program = backend.compile(
+        model.inference_graph("cross_entropy"), "cpu", training=training, options=CompileOptions(compile=mode)
+    )
+    x, y = reference.make_batch(4)
+    program.train_step({"x": x, "target": y}, lr=0.1, step=1)
+    program.predict({"x": x}, ["logits"])
+    assert seen == [compiled, mode == "xla"]
+
+
+def test_xla_computes_what_graph_mode_computes(backend: Backend) -> None:
+    graph = models.reference("transformer").model.graph
+    x = np.random.default_rng(0).standard_normal((2, 64, 128)).astype(np.float32)
+    left, right = (
+        backend.compile(graph, "cpu", options=CompileOptions(compile=mode)).predict({"x": x})["logits"]
+        for mode in ("native", "xla")
+    )
+    np.testing.assert_allclose(left, right, atol=2e-6)
