@@ -111,12 +111,11 @@ def judged(answer: Answer, expected: Mapping[str, Expected], family: str, undeci
     if answer.status != "done":
         verdict = Verdict.CRASH if answer.status == "crash" else Verdict.ERROR
         return Outcome(verdict, (), f"{answer.error}: {answer.message}")
-    found = [compare(n, answer.arrays.get(n), e, _limit(family, e)) for n, e in expected.items()]
+    found = []
+    for name, e in expected.items():
+        own = f"{family}/float64" if e.dtype == "float64" else family
+        found.append(replace(compare(name, answer.arrays.get(name), e, limit(own)), family=own))
     return Outcome(worst([c.verdict for c in found]), found, _first_bad(found), undecidable)
-
-
-def _limit(family: str, expected: Expected) -> float:
-    return limit(f"{family}/float64" if expected.dtype == "float64" else family)
 
 
 def _first_bad(found: Sequence[Comparison]) -> str:

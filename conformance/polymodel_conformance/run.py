@@ -89,11 +89,11 @@ def run(
         if ready:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # float64 overflows are values here, not accidents
-                _judge_all(report, ready, collect(profile, chosen, tuple(ready), match), quiet, bool(match))
+                judge_all(report, ready, collect(profile, chosen, tuple(ready), match), quiet, bool(match))
             if mutants:
                 from polymodel_conformance.mutants import hunt
 
-                report.mutants = [row for name, w in ready.items() for row in hunt(name, w.call)]
+                report.mutants = [row for name, worker in ready.items() for row in hunt(name, worker.call)]
     finally:
         for worker in workers.values():
             worker.close()
@@ -162,9 +162,14 @@ class _Item:
     left: list[str]
 
 
-def _judge_all(
-    report: Report, workers: Mapping[str, Worker], cases: Sequence[Case], quiet: bool | None, partial: bool
+def judge_all(
+    report: Report,
+    workers: Mapping[str, Worker],
+    cases: Sequence[Case],
+    quiet: bool | None = None,
+    partial: bool = False,
 ) -> None:
+    """Judge cases on workers that are started, and put the results into the report; no case is a problem."""
     if not cases:
         report.problems.append("no case was collected: nothing was judged")
         return

@@ -55,6 +55,7 @@ class Comparison:
         max_abs: largest absolute error.
         sigma: rms of the rounding floor.
         detail: why it did not pass.
+        family: whose limit it was.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Comparison:
     max_abs: float = 0.0
     sigma: float = 0.0
     detail: str = ""
+    family: str = ""
 
     def json(self) -> dict[str, Any]:
         """Plain values; infinite and undefined numbers as strings."""
