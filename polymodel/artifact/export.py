@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from polymodel.backend import Program
 
 EXTERNAL_ABOVE = (1 << 31) - (1 << 20)
-_EXTERNAL_TENSOR = 1024  # bytes; smaller tensors stay in the model
+_EXTERNAL_TENSOR = 256  # bytes; smaller tensors stay in the model
 _SIZES = (2, 3)  # what unknown sizes are in the two verification runs
 
 
@@ -221,11 +221,11 @@ def _verify(
         again = load_onnx(written)
         if opset == graph.opset:
             _same(graph, again)
+        tried = [check_inputs(graph, inputs, graph.inputs)] if inputs is not None else _tried(graph)
+        meanings = [meaning(graph, feeds) for feeds in tried]
         opened = runtime.session(written)
         rows: list[Row] = []
-        tried = [check_inputs(graph, inputs, graph.inputs)] if inputs is not None else _tried(graph)
-        for feeds in tried:
-            expected = meaning(graph, feeds)
+        for feeds, expected in zip(tried, meanings, strict=True):
             rows += judge(runtime.name(), partial(runtime.run, opened, feeds), graph, expected)
             if program is not None:
                 rows += judge(program.backend.name, partial(program.predict, feeds), graph, expected)
