@@ -17,10 +17,11 @@ from polymodel_torch.rules.table import TABLE, ints, leaf, numbers
 def reshape(node: Node, x: Any, shape: Any) -> Any:
     if not node.is_const(1):
         return _reshape(x, shape, bool(node.attr("allowzero")))
-    sizes = [int(d) for d in node.const(1)]
+    sizes: list[Any] = [int(d) for d in node.const(1)]
+    inferred = -1 in sizes  # asked before unknown sizes come in, which cannot be compared while tracing
     if not node.attr("allowzero") and 0 in sizes:
         sizes = [(_size(node, x, i) if d == 0 else d) for i, d in enumerate(sizes)]
-    if -1 in sizes and node.outputs[0].is_static:
+    if inferred and node.outputs[0].is_static:
         sizes = list(node.out_shape())
     return torch.reshape(x, tuple(sizes))
 
