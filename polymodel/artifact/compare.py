@@ -68,7 +68,9 @@ def compare(runner: str, output: str, result: np.ndarray, expected: Meaning, dty
     error = np.where(expected.decided, wide, 0.0) - np.where(expected.decided, want, 0.0)
     worst = float(np.max(np.abs(error), initial=0.0))
     distance = float(np.sqrt(np.mean(np.square(error)))) if error.size else 0.0
-    rho = 0.0 if distance == 0.0 else distance / expected.sigma if expected.sigma else float("inf")
+    if distance and not expected.sigma:
+        return Row(runner, output, None, worst, "fail", "differs where arithmetic rounds nothing")
+    rho = distance / expected.sigma if distance else 0.0
     return Row(runner, output, rho, worst, "pass" if rho <= LIMIT else "fail")
 
 
