@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
@@ -38,34 +38,72 @@ def initial_state(training: Training) -> dict[str, np.ndarray]:
     }
 
 
-def one_step(training: Training, feeds: Arrays, state: Arrays, lr: float, step: int) -> Compute:
-    """The computation of a step: the state after it, and "scalar/NAME" for the loss."""
+Update = Callable[[Arrays, Noise | None, Kinks], dict[str, np.ndarray]]
+
+
+def update_of(training: Training, state: Arrays, lr: float, step: int) -> Update:
+    """The update rule on a state, as a function of the gradients "g/NAME"."""
     graph = training.graph
-    values = {n.partition("/")[2]: a for n, a in state.items() if not n.startswith("slots/")}
-    full = {**all_feeds(graph, feeds, step=step), **values}
-    plan = plan_of(graph, (*training.returns, *graph.updates.values()), full)
-    trained = graph.trainable
-    specs = {n: TensorSpec(graph.parameters[n].shape, graph.parameters[n].dtype.name) for n in trained}
+    specs = {n: TensorSpec(graph.parameters[n].shape, graph.parameters[n].dtype.name) for n in graph.trainable}
     rule = update_graph(training.optimizer, specs, training.clip)
-    update = specialize(rule, rule.outputs)
+    plan = specialize(rule, rule.outputs)
     fixed = {k: np.asarray(v, np.float64) for k, v in training.optimizer.scalars(lr, step).items()}
-    for n in trained:
+    for n in graph.trainable:
         fixed[f"p/{n}"] = state[f"parameters/{n}"]
         fixed.update({f"{s}/{n}": state[f"slots/{s}/{n}"] for s in training.optimizer.slots})
 
-    def compute(noise: Noise | None, kinks: Kinks) -> dict[str, np.ndarray]:
-        run = evaluate(plan, full, noise=noise, kinks=kinks)
-        found = {f"scalar/{n}": run.values[n].array for n in training.returns}
-        found.update({f"buffers/{b}": run.values[v].array for b, v in graph.updates.items()})
-        g = run.vjp({training.loss: np.ones(())}, trained)
-        grads = {f"g/{n}": g.get(n, np.zeros(full[n].shape)) for n in trained}
-        new = evaluate(update, {**fixed, **grads}, noise=noise, kinks=kinks, record=False)
+    def update(gradients: Arrays, noise: Noise | None, kinks: Kinks) -> dict[str, np.ndarray]:
+        new = evaluate(plan, {**fixed, **gradients}, noise=noise, kinks=kinks, record=False)
+        found = {}
         for name in rule.outputs:
             kind, _, rest = name.removeprefix("new/").partition("/")
             found[f"parameters/{rest}" if kind == "p" else f"slots/{kind}/{rest}"] = new.values[name].array
         return found
 
+    return update
+
+
+def one_step(training: Training, feeds: Arrays, state: Arrays, lr: float, step: int) -> Compute:
+    """The computation of a step: the state after it, "scalar/NAME" for the loss, "g/NAME" for the gradients."""
+    graph = training.graph
+    values = {n.partition("/")[2]: a for n, a in state.items() if not n.startswith("slots/")}
+    full = {**all_feeds(graph, feeds, step=step), **values}
+    plan = plan_of(graph, (*training.returns, *graph.updates.values()), full)
+    update = update_of(training, state, lr, step)
+
+    def compute(noise: Noise | None, kinks: Kinks) -> dict[str, np.ndarray]:
+        run = evaluate(plan, full, noise=noise, kinks=kinks)
+        found = {f"scalar/{n}": run.values[n].array for n in training.returns}
+        found.update({f"buffers/{b}": run.values[v].array for b, v in graph.updates.items()})
+        g = run.vjp({training.loss: np.ones(())}, graph.trainable)
+        grads = {f"g/{n}": g.get(n, np.zeros(full[n].shape)) for n in graph.trainable}
+        return {**found, **update(grads, noise, kinks), **grads}
+
     return compute
+
+
+def with_update_floor(training: Training, state: Arrays, lr: float, step: int, found: Measured) -> Measured:
+    """The measured step with the floor of the parameters made sure of, and the gradients left out.
+
+    An adaptive rule divides by the size of the gradient, so where a gradient is as small as its rounding error the
+    update can be anything between -lr and lr. A few noisy runs see that in some elements and miss it in others. The
+    update is therefore evaluated once more with the gradients one floor larger and once with them one floor
+    smaller; half the difference joins the floor of the parameters.
+    """
+    up, down = {}, {}
+    for name, g in found.values.items():
+        if name.startswith("g/"):
+            own = found.spread[name].astype(np.float64)
+            reach = np.where(own > 0, np.sqrt(own**2 + (own**2).mean()), 0.0)
+            up[name], down[name] = g + reach, g - reach
+    update = update_of(training, state, lr, step)
+    high, low = update(up, None, Kinks()), update(down, None, Kinks())
+    spread = {n: s for n, s in found.spread.items() if not n.startswith("g/")}
+    for name in high:
+        if name.startswith("parameters/"):
+            spread[name] = np.hypot(spread[name], (high[name] - low[name]) / 2).astype(np.float32)
+    values = {n: v for n, v in found.values.items() if n in spread}
+    return replace(found, values=values, spread=spread, doubt={n: found.doubt[n] for n in spread})
 
 
 def rounded(values: Arrays, before: Arrays) -> dict[str, np.ndarray]:
@@ -107,7 +145,8 @@ class Trajectory:
             key.add(repr((None if clip is None else pack_rule(clip), self.lr, self._at)))
             key.arrays(feeds).arrays(self._before)
             compute = one_step(self.training, feeds, self._before, self.lr, self._at)
-            self._found = measured(compute, key, runs=self.runs, unit=UNIT)
+            found = measured(compute, key, runs=self.runs, unit=UNIT)
+            self._found = with_update_floor(self.training, self._before, self.lr, self._at, found)
             self._after = rounded(self._found.values, self._before)
         assert self._found is not None
         return self._before, self._found

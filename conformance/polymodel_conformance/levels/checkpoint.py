@@ -17,7 +17,7 @@ from polymodel_conformance.compare import Expected
 from polymodel_conformance.floor import UNIT, measure
 from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels.trajectory import LR, batches_of, training_of
-from polymodel_conformance.training import initial_state, narrowed, one_step, step_dtypes, step_job
+from polymodel_conformance.training import initial_state, narrowed, one_step, step_dtypes, step_job, with_update_floor
 from polymodel_conformance.verdict import Comparison, worst
 
 STATE = ("parameters/", "buffers/", "slots/")
@@ -70,6 +70,7 @@ class HandOverCase(Case):
         feeds = self.batches[1]
         state = {n: a for n, a in saved.arrays.items() if n.startswith(STATE)}
         found = measure(one_step(training, feeds, state, lr, 2), runs=2, unit=UNIT)  # type: ignore[arg-type]
+        found = with_update_floor(training, state, lr, 2, found)
         after = narrowed(call(step_job(training, feeds, {}, lr, 2)))  # type: ignore[arg-type]
         next_step = judged(after, expectations(found, step_dtypes(training, found.values)), "trajectory")
         every: list[Comparison] = [*same.comparisons, *next_step.comparisons]

@@ -23,7 +23,14 @@ from polymodel_conformance.cases import Call, Case, Outcome, expectations, judge
 from polymodel_conformance.compare import Expected
 from polymodel_conformance.floor import UNIT
 from polymodel_conformance.jobs import Job, graph_key, pack_rule
-from polymodel_conformance.training import initial_state, narrowed, one_step, step_dtypes, step_job
+from polymodel_conformance.training import (
+    initial_state,
+    narrowed,
+    one_step,
+    step_dtypes,
+    step_job,
+    with_update_floor,
+)
 
 RULES: dict[str, tuple[Optimizer, Clip | None]] = {
     "sgd": (SGD(0.1), None),
@@ -92,6 +99,7 @@ class UpdateCase(Case):
         key.add(repr((None if clip is None else pack_rule(clip), self.step, self.lr))).arrays(feeds).arrays(state)
         compute = one_step(self.training, feeds, state, self.lr, self.step)
         found = measured(compute, key, runs=8, unit=UNIT)
+        found = with_update_floor(self.training, state, self.lr, self.step, found)
         wanted = expectations(found, step_dtypes(self.training, found.values))
         self._expected = {n: e for n, e in wanted.items() if not n.startswith("scalar/")}
         self._job = step_job(self.training, feeds, state, self.lr, self.step)

@@ -108,7 +108,7 @@ class FreeCase(Case):
             for i, feeds in enumerate(self.batches):
                 new = dict(one_step(self.training, feeds, state, self.lr, i + 1)(noise, kinks))
                 losses[f"scalar/loss@{i + 1}"] = new.pop("scalar/loss")
-                state = {**state, **new}
+                state = {**state, **{n: a for n, a in new.items() if not n.startswith("g/")}}
             return {**losses, **{n: a for n, a in state.items() if n.startswith("parameters/")}}
 
         return compute
