@@ -188,8 +188,7 @@ class TensorFlowProgram(Program):
                 return body(*tensors)
 
         function = tf.function(placed, input_signature=signature, autograph=False, jit_compile=jit)
-        concrete: Callable[..., list[Any]] = function.get_concrete_function()
-        return concrete
+        return _called_directly(function.get_concrete_function())
 
     def feeds(self, plan: Plan, tensors: Mapping[str, Any]) -> dict[str, tuple[Any, Layout]]:
         """What `lower` takes: given tensors, and the program's variables for the rest."""
@@ -213,6 +212,20 @@ class TensorFlowProgram(Program):
     def _jit(self, plan: Plan, *, training: bool) -> bool:
         choice = self.options.compile
         return (compiler(plan.nodes, training=training) if choice == "auto" else choice) == "xla"
+
+
+def _called_directly(concrete: Any) -> Callable[..., list[Any]]:
+    """What calls a concrete function with tensors that are known to fit.
+
+    Its public call matches arguments with the signature in Python every time, which takes about as long as running a
+    small step; the same function below that layer is used where this TensorFlow has it.
+    """
+    flat = getattr(concrete, "_call_flat", None)
+    if flat is None:
+        public: Callable[..., list[Any]] = concrete
+        return public
+    captured = concrete.captured_inputs
+    return lambda *tensors: flat(list(tensors), captured)
 
 
 def native_device(device: str) -> str:
