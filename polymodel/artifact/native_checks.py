@@ -55,6 +55,7 @@ def standardize(data: bytes, opset: int) -> bytes:
     return result
 
 
+@final
 class Refused(Exception):
     """The native code does not accept the model, or did not survive it."""
 
