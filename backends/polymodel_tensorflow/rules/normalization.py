@@ -22,7 +22,8 @@ def _eps(node: Node, like: Any) -> Any:
 def batch_normalization(node: Node, x: Any, scale: Any, bias: Any, mean: Any, variance: Any) -> Any:
     """x has channels last. Running statistics follow the standard: biased variance, running * momentum + batch * (1 - m).
 
-    FusedBatchNormV3 is called as a raw operator: tf.compat.v1.nn.fused_batch_norm raises an epsilon of 1e-5 to 1.001e-5.
+    TensorFlow's fused kernel has no derivative of the statistics that it returns, and says 0: where they are
+    differentiated (lower.prepare marks such calls), they are composed.
     """
     if not node.attr("training_mode"):
         wide = variance.dtype

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from polymodel.backend import Backend, CompileOptions
