@@ -26,6 +26,8 @@ _DTYPES = {
     "complex128": torch.complex128,
 }
 
+_BFLOAT16 = numpy_dtype("bfloat16")
+
 NAMES = frozenset(_DTYPES)
 """Element types that programs of this backend hold."""
 
@@ -51,9 +53,10 @@ def to_torch(array: np.ndarray, device: str = "cpu") -> torch.Tensor:
 
     Memory that is read-only or not in rising order is copied: PyTorch has no read-only tensors.
     """
-    if not array.flags.writeable or not array.dtype.isnative or any(s < 0 for s in array.strides):
+    flags = array.flags
+    if not flags.writeable or not array.dtype.isnative or not (flags.c_contiguous or min(array.strides) >= 0):
         array = np.array(array, array.dtype.newbyteorder("="), order="C")
-    if array.dtype.name == "bfloat16":
+    if array.dtype == _BFLOAT16:
         tensor = torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
     else:
         tensor = torch.from_numpy(array)

@@ -10,6 +10,7 @@ from typing import Any, final
 
 from polymodel.plan import Node
 from polymodel_torch.compat import torch
+from polymodel_torch.rules import lstm_kernel
 from polymodel_torch.rules.scan import Cell, scan
 from polymodel_torch.rules.table import TABLE, leaf
 
@@ -84,6 +85,27 @@ class _Ordered(torch.autograd.Function):  # type: ignore[misc]
         return torch.cat([part[i] for part in parts for i in back]).view(ctx.shape), None
 
 
+def _on_onednn(
+    direction: str, layout: int, x: torch.Tensor, w: torch.Tensor, r: torch.Tensor, b: torch.Tensor | None,
+    h: torch.Tensor | None, c: torch.Tensor | None,
+) -> tuple[torch.Tensor, ...]:
+    """A float32 LSTM on the CPU, one direction after the other."""
+    if layout:
+        x = x.transpose(0, 1)
+        h, c = (None if s is None else s.transpose(0, 1) for s in (h, c))
+    if direction != "bidirectional":
+        y, last, cell = lstm_kernel.layer(x, w, r, b, h, c, direction == "reverse")
+    else:
+        runs = []
+        for d in (0, 1):
+            b_d, h_d, c_d = (None if t is None else t[d : d + 1] for t in (b, h, c))
+            runs.append(lstm_kernel.layer(x, w[d : d + 1], r[d : d + 1], b_d, h_d, c_d, d == 1))
+        y, last, cell = (torch.cat([run[i] for run in runs], axis) for i, axis in ((0, 1), (1, 0), (2, 0)))
+    if layout:
+        return y.permute(2, 0, 1, 3), last.transpose(0, 1), cell.transpose(0, 1)
+    return y, last, cell
+
+
 def _ordered(w: torch.Tensor, kind: str, count: int) -> tuple[torch.Tensor, ...]:
     """Weights (directions, count * gates * size, ...) one by one, gates in PyTorch's order."""
     parts: tuple[torch.Tensor, ...] = _Ordered.apply(w.reshape(w.shape[0], count, -1, *w.shape[2:]), _ORDER[kind])
@@ -96,6 +118,8 @@ def fused_kernel(
 ) -> tuple[torch.Tensor, ...]:
     """x (length, batch, in), or batch first with layout 1; see `scan` for the other shapes and the results."""
     both, size = direction == "bidirectional", r.shape[2]
+    if kind == "LSTM" and x.dtype == torch.float32 and x.device.type == "cpu" and torch.backends.mkldnn.enabled:
+        return _on_onednn(direction, layout, x, w, r, b, h, c)
     weights = []
     inputs, recurrent_ones = _ordered(w, kind, 1), _ordered(r, kind, 1)
     biases = () if b is None else _ordered(b, kind, 2)
