@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,7 +91,7 @@ def export(
     said: dict[str, str] = {"verdict": "not verified"}
     if verify:
         said = {"checker": onnx.__version__, "runtime": runtime.name(), "verdict": "pass"}
-    model = to_proto(graph, opset)
+    model, stored = _skeleton(graph, opset)
     props = describe_graph(graph, metadata, said)
     onnx.helper.set_model_props(model, props)
     try:
@@ -99,7 +99,7 @@ def export(
     except OSError as error:
         raise ArtifactError(f"cannot write {target}: {error.strerror or error}") from None
     try:
-        names = _write(model, folder, target.name, external_above)
+        names = _write(model, stored, folder, target.name, external_above)
         found = _verify(folder / target.name, target, graph, opset, program, inputs) if verify else None
         for name in names:
             os.replace(folder / name, target.absolute().parent / name)
@@ -113,11 +113,18 @@ def export(
 
 
 def to_proto(graph: Graph, opset: int = OPSET) -> ModelProto:
-    """The artifact as a message, without metadata.
+    """The artifact as a message, without metadata; below 2 GiB.
 
     Raises:
         ArtifactError: it is a training graph, or the standard's converter cannot reach the opset.
     """
+    model, stored = _skeleton(graph, opset)
+    _store_inside(model, stored)
+    return model
+
+
+def _skeleton(graph: Graph, opset: int) -> tuple[ModelProto, dict[str, np.ndarray]]:
+    """The model with constants, and the values that are still to be stored in front of them."""
     from polymodel import __version__
 
     if graph.updates or graph.streams:
@@ -131,12 +138,21 @@ def to_proto(graph: Graph, opset: int = OPSET) -> ModelProto:
         model = _convert(model, graph.opset, opset)
     stored = {**graph.parameters, **graph.buffers}
     inputs = [v for v in model.graph.input if v.name not in stored]
-    constants = list(model.graph.initializer)
-    del model.graph.input[:], model.graph.initializer[:], model.graph.value_info[:]
+    del model.graph.input[:], model.graph.value_info[:]
     model.graph.input.extend(inputs)
-    model.graph.initializer.extend(ir.to_proto(ir.tensor(np.asarray(a, order="C"), name=n)) for n, a in stored.items())
-    model.graph.initializer.extend(constants)
-    return model
+    return model, stored
+
+
+def _store_inside(model: ModelProto, stored: Mapping[str, np.ndarray]) -> None:
+    tensors = [ir.to_proto(ir.tensor(np.asarray(a, order="C"), name=n)) for n, a in stored.items()]
+    _store(model, tensors)
+
+
+def _store(model: ModelProto, tensors: Sequence[TensorProto]) -> None:
+    """Put stored values in front of the constants."""
+    constants = list(model.graph.initializer)
+    del model.graph.initializer[:]
+    model.graph.initializer.extend((*tensors, *constants))
 
 
 def _convert(model: ModelProto, old: int, new: int) -> ModelProto:
@@ -150,11 +166,15 @@ def _convert(model: ModelProto, old: int, new: int) -> ModelProto:
     return converted
 
 
-def _write(model: ModelProto, folder: Path, name: str, external_above: int) -> list[str]:
+def _write(
+    model: ModelProto, stored: Mapping[str, np.ndarray], folder: Path, name: str, external_above: int
+) -> list[str]:
     """Write model and, where it is large, data; names of the files in the order in which they are to be renamed."""
     names = [name]
-    if sum(len(t.raw_data) for t in model.graph.initializer) > external_above:
-        names.insert(0, _write_data(model, folder, name))
+    if sum(a.nbytes for a in stored.values()) > external_above:
+        names.insert(0, _write_data(model, stored, folder, name))
+    else:
+        _store_inside(model, stored)
     _write_synced(folder / name, model.SerializeToString(deterministic=True))
     return names
 
@@ -166,28 +186,33 @@ def _write_synced(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _write_data(model: ModelProto, folder: Path, name: str) -> str:
-    """Move stored values into one file; every tensor begins at a multiple of 4096 bytes, so that it can be mapped."""
+def _write_data(model: ModelProto, stored: Mapping[str, np.ndarray], folder: Path, name: str) -> str:
+    """Write values into one file; every one begins at a multiple of 4096 bytes, so that it can be mapped."""
     digest, offset, temporary = hashlib.sha256(), 0, folder / "data"
+    tensors: list[TensorProto] = []
     places: list[tuple[TensorProto, int, int]] = []
     with temporary.open("wb") as file:
-        for tensor in model.graph.initializer:
-            if len(tensor.raw_data) < _EXTERNAL_TENSOR:
+        for key, array in stored.items():
+            value = ir.tensor(np.asarray(array, order="C"), name=key)
+            if array.nbytes < _EXTERNAL_TENSOR:
+                tensors.append(ir.to_proto(value))
                 continue
-            for part in (bytes(-offset % 4096), tensor.raw_data):
+            data = value.tobytes()
+            for part in (bytes(-offset % 4096), data):
                 file.write(part)
                 digest.update(part)
                 offset += len(part)
-            places.append((tensor, offset - len(tensor.raw_data), len(tensor.raw_data)))
+            tensors.append(TensorProto(name=key, data_type=value.dtype.value, dims=array.shape))
+            places.append((tensors[-1], offset - len(data), len(data)))
         file.flush()
         os.fsync(file.fileno())
     data_name = f"{name}.{digest.hexdigest()[:12]}.data"
     os.rename(temporary, folder / data_name)
     for tensor, start, length in places:
-        tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", data_name), ("offset", str(start)), ("length", str(length))):
-            tensor.external_data.add(key=key, value=value)
+        for key, text in (("location", data_name), ("offset", str(start)), ("length", str(length))):
+            tensor.external_data.add(key=key, value=text)
+    _store(model, tensors)
     return data_name
 
 

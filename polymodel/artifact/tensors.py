@@ -109,6 +109,10 @@ def _external(tensor: TensorProto, folder: Path | None, what: str, count: int) -
     size = path.stat().st_size
     if offset < 0 or offset + length > size:
         raise ArtifactError(f"{what} is bytes {offset} to {offset + length} of {location!r}, which has only {size}")
+    if tensor.data_type not in _PACKED:  # a message cannot hold 2 GiB, an array can
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).newbyteorder("<")
+        stored = np.fromfile(path, dtype, count, offset=offset).reshape(tuple(tensor.dims))
+        return stored.astype(dtype.newbyteorder("="), copy=False)
     with path.open("rb") as file:
         file.seek(offset)
         raw = file.read(length)
