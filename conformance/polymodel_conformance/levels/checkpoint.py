@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
 
@@ -20,6 +20,7 @@ from polymodel_conformance.levels.trajectory import LR, batches_of, training_of
 from polymodel_conformance.training import initial_state, narrowed, one_step, step_dtypes, step_job, with_update_floor
 from polymodel_conformance.verdict import Comparison, worst
 
+GIVER, FRESH = 2, 1
 STATE = ("parameters/", "buffers/", "slots/")
 
 
@@ -57,10 +58,14 @@ class HandOverCase(Case):
 
     def _judge(self, call: Call, path: Path) -> Outcome:
         training, lr = self.training, LR["adam"]
-        first = call(step_job(training, self.batches[0], initial_state(training), lr, 1), self.giver)  # type: ignore[arg-type]
-        if first.status != "done":
-            return judged(first, {}, self.family)
-        saved = call(Job("save", training.graph, training, {}, {"path": str(path), "step": 1}), self.giver)
+        # a seed that nothing here draws from names a program of its own, so that the giver's own cases, which run at
+        # the same time, do not move its state between these two requests
+        first = step_job(training, self.batches[0], initial_state(training), lr, 1)  # type: ignore[arg-type]
+        stepped = call(replace(first, options={**first.options, "seed": GIVER}), self.giver)
+        if stepped.status != "done":
+            return judged(stepped, {}, self.family)
+        options = {"path": str(path), "step": 1, "seed": GIVER}
+        saved = call(Job("save", training.graph, training, {}, options), self.giver)
         if saved.status != "done":
             return judged(saved, {}, self.family)
         loaded = call(Job("load", training.graph, training, {}, {"path": str(path)}))
@@ -112,13 +117,13 @@ class ResumeCase(Case):
                     saved = call(Job("save", training.graph, training, {}, options))
                     if saved.status != "done":
                         return judged(saved, {}, self.family)
-            # a seed that nothing here draws from makes another key, so the worker compiles a fresh program
-            fresh = Job("load", training.graph, training, {}, {"path": str(folder / "saved"), "seed": 1})
+            # again a seed that nothing draws from: the worker compiles a fresh program
+            fresh = Job("load", training.graph, training, {}, {"path": str(folder / "saved"), "seed": FRESH})
             loaded = call(fresh)
             if loaded.status != "done":
                 return judged(loaded, {}, self.family)
             again = step_job(training, self.batches[2], {}, lr, 3)  # type: ignore[arg-type]
-            resumed = call(Job("step", again.graph, training, again.arrays, {**again.options, "seed": 1}))
+            resumed = call(Job("step", again.graph, training, again.arrays, {**again.options, "seed": FRESH}))
             return judged(resumed, _exactly(whole), self.family)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
