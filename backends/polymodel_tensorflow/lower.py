@@ -92,9 +92,9 @@ def compiler(nodes: Iterable[Node], *, training: bool) -> str:
     """What compile="auto" picks for a plan: "xla" or "native" (plain graph mode).
 
     XLA compiles a training step that multiplies matrices and has neither convolutions, pooling nor recurrent layers,
-    all in float32 or float64. Measured (docs/decisions/0005-tensorflow-and-xla.md): XLA makes the step of the multilayer perceptron and of the
-    transformer faster, and that of LeNet, ResNet-18 and the LSTM slower. predict and gradients stay in graph
-    mode, where one program serves every batch size; XLA would compile again for each.
+    all in float32 or float64. Measured (docs/decisions/0005-tensorflow-and-xla.md): XLA makes the step of the
+    multilayer perceptron and of the transformer faster, and that of LeNet, ResNet-18 and the LSTM slower. predict and
+    gradients stay in graph mode, where one program serves every batch size; XLA would compile again for each.
     """
     if not training:
         return "native"
