@@ -115,6 +115,11 @@ class Worker:
             self.about = {k: v for k, v in header.items() if k != "status"}
             return self.about
 
+    @property
+    def process_id(self) -> int | None:
+        """Of the process that runs now."""
+        return None if self._process is None else self._process.pid
+
     def call(self, job: Job) -> Answer:
         """Do a job. A worker that dies or does not answer is stopped, and the job gets the blame."""
         with self._lock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from polymodel.plan import Node
@@ -92,14 +94,22 @@ def _extreme(node: Node, x: Value, axes: Value | None = None) -> Value:
         return x
     if not x.is_float or x.array.size == 0:
         f = np.max if sign > 0 else np.min
-        if x.array.size == 0 and x.is_float:
-            return x.tape.value(f(x.array, axis=over, keepdims=keep, initial=-sign * np.inf))
+        if x.array.size == 0:
+            nothing = -sign * np.inf if x.is_float else _least(x.array.dtype, sign)
+            return x.tape.value(f(x.array, axis=over, keepdims=keep, initial=nothing))
         return x.tape.value(np.asarray(f(x.array, axis=over, keepdims=keep)))
     rest = [i for i in range(x.ndim) if i not in over]
     flat = p.reshape(p.transpose(x, (*rest, *over)), (*(x.shape[i] for i in rest), -1))
     y = p.largest(flat if sign > 0 else p.neg(flat), -1)[0]
     y = y if sign > 0 else p.neg(y)
     return p.reshape(y, [1 if i in over else n for i, n in enumerate(x.shape)]) if keep else y
+
+
+def _least(dtype: np.dtype[Any], sign: int) -> Any:
+    """The maximum (or, with sign -1, minimum) of nothing."""
+    if dtype.kind == "b":
+        return sign < 0
+    return np.iinfo(dtype).min if sign > 0 else np.iinfo(dtype).max
 
 
 @ORACLE.rule("ReduceProd", since=1)

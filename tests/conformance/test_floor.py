@@ -1,0 +1,62 @@
+"""The measured floor is what float32 does, and knows where it cannot decide."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from polymodel_conformance.cases import plan_of
+from polymodel_conformance.corpus.operators import build
+from polymodel_conformance.floor import UNIT, forward, linear_spread, measure
+from polymodel_conformance.oracle.tape import Kinks, Noise
+
+RNG = np.random.default_rng(1)
+
+
+def test_a_straight_float32_sum_is_about_one_floor_off() -> None:
+    for n, shift in ((100, 0.0), (10_000, 0.0), (10_000, 1.0)):
+        x = (RNG.standard_normal((64, n)) + shift).astype(np.float32)
+        graph = build("ReduceSum", (x.shape, np.array([1])), {"keepdims": 0})
+        feeds = {"i0": x}
+        plan = plan_of(graph, graph.outputs, feeds)
+        found = measure(forward(plan, feeds), runs=8)
+        straight = np.cumsum(x, axis=1, dtype=np.float32)[:, -1]
+        error = np.sqrt(np.mean((straight - found.values["o0"]) ** 2))
+        floor = np.sqrt(np.mean(found.spread["o0"] ** 2))
+        assert 0.2 < error / floor < 3.0
+
+
+def test_the_floor_of_a_product_is_its_squared_terms() -> None:
+    a, b = RNG.standard_normal((5, 40)).astype(np.float32), RNG.standard_normal((40, 3)).astype(np.float32)
+    graph = build("MatMul", (a.shape, b.shape), {})
+    spread = linear_spread(plan_of(graph, graph.outputs, {"i0": a, "i1": b}), {"i0": a, "i1": b})
+    assert spread is not None
+    want = UNIT * np.sqrt((a.astype(np.float64) ** 2) @ (b.astype(np.float64) ** 2))
+    np.testing.assert_allclose(spread["o0"], want, rtol=1e-12)
+
+
+def test_noise_without_rounding_changes_nothing() -> None:
+    x = RNG.standard_normal((4, 5)).astype(np.float32)
+    graph = build("Transpose", (x.shape,), {})
+    plan = plan_of(graph, graph.outputs, {"i0": x})
+    noisy = forward(plan, {"i0": x})(Noise(UNIT, 3), Kinks())["o0"]
+    assert (noisy == x.T).all()
+
+
+def test_an_element_within_rounding_of_a_kink_is_counted_and_both_sides_are_in_the_floor() -> None:
+    def compute(noise: Noise | None, kinks: Kinks) -> dict[str, np.ndarray]:
+        near = np.array([1.0, 2.0, 1e-12])
+        x = near if noise is None else near + 1e-9 * noise.rounded(np.ones(3), 1e7)
+        turned = kinks.decide(np.abs(x))
+        return {"slope": ((x > 0) ^ turned).astype(np.float64)}
+
+    found = measure(compute, runs=4)
+    assert found.undecidable == 1
+    assert found.spread["slope"].tolist()[:2] == [0.0, 0.0]
+    assert found.spread["slope"][2] > 0.5
+
+
+def test_an_exact_tie_is_a_tie_not_undecidable() -> None:
+    x = np.array([[0.0, 1.0, -1.0]], np.float32)
+    graph = build("Relu", (x.shape,), {})
+    found = measure(forward(plan_of(graph, graph.outputs, {"i0": x}), {"i0": x}))
+    assert (found.undecidable, found.ties) == (0, 1)

@@ -1,0 +1,66 @@
+"""A run: usage, the report in its three forms, and that nothing judged is no pass."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from polymodel_conformance.cases import Outcome
+from polymodel_conformance.known_failures import parse, settle
+from polymodel_conformance.report import SCHEMA
+from polymodel_conformance.run import UsageError, run
+from polymodel_conformance.verdict import Verdict
+
+
+def test_a_level_on_a_backend_and_its_report(tmp_path: Path) -> None:
+    report = run(["torch"], "smoke", [3], tmp_path)
+    assert report.passed
+    assert report.exit_code == 0
+    data = json.loads((tmp_path / "report.json").read_text())
+    assert data["schema"] == SCHEMA
+    assert data["verdict"] == "pass"
+    assert {r["case"] for r in data["results"]} == {
+        f"optimizers/{n}/step{s}" for n in ("sgd_momentum", "sgd_nesterov", "adam", "adamw") for s in (1, 2)
+    }
+    suite = ET.parse(tmp_path / "junit.xml").getroot().find("testsuite")
+    assert suite is not None
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("torch", "8", "0")
+    page = (tmp_path / "index.html").read_text()
+    assert "Every verdict is a pass" in page
+    assert not re.findall(r"(?:src|href|url\()\s*=?\s*[\"']?https?:", page)
+
+
+def test_nothing_collected_is_a_failure(tmp_path: Path) -> None:
+    report = run(["torch"], "smoke", [3], tmp_path, match="no case is called this")
+    assert report.exit_code == 1
+    assert "nothing was judged" in report.problems[0]
+    assert 'class="banner fail"' in (tmp_path / "index.html").read_text()
+
+
+def test_a_backend_that_does_not_load_is_exit_code_3(tmp_path: Path) -> None:
+    report = run(["torch"], "smoke", [3], tmp_path, pythons={"torch": "/nowhere/python"})
+    assert report.exit_code == 3
+    assert report.backend("torch").verdict == "error"
+    assert "/nowhere/python" in (tmp_path / "junit.xml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("backends", "profile", "levels", "word"),
+    [(["caffe"], "smoke", [1], "caffe"), (["torch"], "tiny", [1], "tiny"), (["torch"], "smoke", [9], "9"), ([], "smoke", [1], "name")],
+)
+def test_impossible_arguments(backends: list[str], profile: str, levels: list[int], word: str) -> None:
+    with pytest.raises(UsageError, match=word):
+        run(backends, profile, levels)
+
+
+def test_known_failures_are_strict() -> None:
+    listed = parse("# a comment\n\nforward/x  # the kernel rounds twice\n", "known/x.txt")
+    assert settle("forward/x", Outcome(Verdict.FAIL), listed).verdict is Verdict.EXPECTED
+    assert settle("forward/x", Outcome(Verdict.PASS), listed).verdict is Verdict.FAIL
+    assert settle("forward/y", Outcome(Verdict.FAIL), listed).verdict is Verdict.FAIL
+    with pytest.raises(ValueError, match="reason"):
+        parse("forward/x\n", "known/x.txt")
