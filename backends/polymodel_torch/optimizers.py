@@ -46,22 +46,29 @@ def make_update(
     same = floating and known and len({p.dtype for p in parameters.values()}) == 1
     if not same or not isinstance(optimizer, SGD | Adam | AdamW):
         return _lowered(optimizer, clip, parameters, slots, device)
-    tensors = [p.detach() for p in parameters.values()]
-    kept = {s: [slots[f"{s}/{n}"] for n in parameters] for s in optimizer.slots}
+    orders = [_memory_order(p) for p in parameters.values()]
+    tensors = [p.detach().permute(o) for p, o in zip(parameters.values(), orders, strict=True)]
+    kept = {
+        s: [slots[f"{s}/{n}"].permute(o) for n, o in zip(parameters, orders, strict=True)] for s in optimizer.slots
+    }
     kernel = _sgd(optimizer, tensors, kept) if isinstance(optimizer, SGD) else _adam(optimizer, tensors, kept, device)
     clipped = _clipping(clip)
-    # The kernels run over memory: a gradient must lie in it as its parameter does.
-    strides = [p.stride() for p in tensors]
+    turns = [None if o == tuple(range(len(o))) else o for o in orders]
 
     def update(gradients: Tensors, scalars: Mapping[str, float], skip: torch.Tensor | None) -> None:
-        aligned = [g if g.stride() == s else _like(g, p) for g, s, p in zip(gradients, strides, tensors, strict=True)]
-        kernel(clipped(aligned), scalars, skip)
+        turned = [g if o is None else g.permute(o) for g, o in zip(gradients, turns, strict=True)]
+        kernel(clipped([g if g.is_contiguous() else g.contiguous() for g in turned]), scalars, skip)
 
     return update
 
 
-def _like(gradient: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    return torch.empty_like(parameter).copy_(gradient)
+def _memory_order(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Axes in the order in which they lie in memory.
+
+    The kernels run over memory, and copy a tensor that is not contiguous: parameters, gradients and slots are given to
+    them with axes in this order.
+    """
+    return tuple(sorted(range(tensor.dim()), key=lambda a: (-tensor.stride(a), a)))
 
 
 def _clipping(clip: Clip | None) -> Callable[[list[torch.Tensor]], Tensors]:
