@@ -160,6 +160,8 @@ class Program(ABC):
         run, feeds = self._lookup(
             key, self.graph, names, inputs, lambda plan: self._compile_gradients(plan, target), target
         )
+        for name, cotangent in cotangents.items():
+            _check_cotangent(name, cotangent, self.graph, feeds)
         result: Arrays = run(feeds, cotangents)
         for name in target:
             if name not in result:
@@ -334,6 +336,16 @@ class Program(ABC):
         return [n for n in graph.inputs if n in plan.inputs], {
             n: s for n, s in graph.streams.items() if n in plan.inputs
         }
+
+
+def _check_cotangent(name: str, cotangent: np.ndarray, graph: Graph, feeds: Mapping[str, np.ndarray]) -> None:
+    if name not in graph.specs:
+        return
+    known = {n: graph.specs[n] for n in feeds if n in graph.specs}
+    want, got = graph.specs[name].bind(bind_dims(known, {n: feeds[n].shape for n in known})), np.shape(cotangent)
+    if len(got) != want.rank or any(isinstance(w, int) and w != g for w, g in zip(want.shape, got, strict=True)):
+        shown = tuple(want.shape) if want.is_static else want
+        raise ShapeError(f"the cotangent of {name!r} has shape {got}, the output has {shown}")
 
 
 def _is_setting(array: np.ndarray) -> bool:
