@@ -88,6 +88,12 @@ class Case(ABC):
     family: str
     needs: frozenset[tuple[str, str]] = frozenset()
     dtypes: frozenset[str] = frozenset()
+    _expected: dict[str, Expected]
+
+    @property
+    def expected(self) -> Mapping[str, Expected]:
+        """What should come out, once it is prepared; nothing for a case that finds it while it asks."""
+        return getattr(self, "_expected", {})
 
     @abstractmethod
     def prepare(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any, final
 
 import numpy as np
 
-from polymodel_conformance.jobs import Job, pack_graph, pack_rule
+from polymodel_conformance.jobs import Job, pack_job
 from polymodel_conformance.wire import Closed, Late, Wire
 
 START_TIMEOUT = 180.0
@@ -147,8 +147,8 @@ class Worker:
             reply, arrays = wire.receive(self.timeout)
             if reply["status"] != "need":
                 return reply, arrays
-        full, extra = _whole(job)
-        wire.send({**header, **full}, {**job.arrays, **extra})
+        full, extra = pack_job(job)
+        wire.send(full, {**job.arrays, **extra})
         self._sent.add(key)
         return wire.receive(self.timeout)
 
@@ -185,21 +185,3 @@ class Worker:
         tail = self._log.read().decode(errors="replace").strip()
         what = "stopped" if code is None else signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return f"{what}; last output: {tail[-1500:] or 'none'}"
-
-
-def _whole(job: Job) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Everything that the worker needs to compile a job's program."""
-    graph, arrays = pack_graph("graph", job.graph)
-    header: dict[str, Any] = {"graph": graph}
-    training = job.training
-    if training is not None:
-        packed, more = pack_graph("training", training.graph)
-        arrays.update(more)
-        header["training"] = {
-            "graph": packed,
-            "loss": training.loss,
-            "metrics": training.metrics,
-            "optimizer": pack_rule(training.optimizer),
-            "clip": None if training.clip is None else pack_rule(training.clip),
-        }
-    return header, arrays

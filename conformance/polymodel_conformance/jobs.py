@@ -122,3 +122,21 @@ def unpack_rule(packed: Mapping[str, Any]) -> Any:
 @cache
 def _load(module: str, name: str) -> Any:
     return getattr(import_module(module), name)
+
+
+def pack_job(job: Job) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A request with everything that a worker needs to compile its program; the job's own arrays go beside."""
+    graph, arrays = pack_graph("graph", job.graph)
+    header: dict[str, Any] = {"verb": job.verb, "key": job.key, "options": dict(job.options), "graph": graph}
+    training = job.training
+    if training is not None:
+        packed, more = pack_graph("training", training.graph)
+        arrays.update(more)
+        header["training"] = {
+            "graph": packed,
+            "loss": training.loss,
+            "metrics": training.metrics,
+            "optimizer": pack_rule(training.optimizer),
+            "clip": None if training.clip is None else pack_rule(training.clip),
+        }
+    return header, arrays

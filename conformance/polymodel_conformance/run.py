@@ -25,6 +25,7 @@ from polymodel_conformance import cache
 from polymodel_conformance.calibration import calibration
 from polymodel_conformance.cases import Case, Outcome, Undecided
 from polymodel_conformance.client import Answer, Unavailable, Worker
+from polymodel_conformance.evidence import keep
 from polymodel_conformance.jobs import Job
 from polymodel_conformance.known_failures import known, settle
 from polymodel_conformance.levels import LEVELS, PROFILES, cases_of
@@ -85,11 +86,12 @@ def run(
             except Unavailable as error:
                 report.unavailable[name] = str(error)
         _describe(report, device)
+        evidence = None if report_dir is None else Path(report_dir) / "failures"
         ready = {n: w for n, w in workers.items() if n not in report.unavailable}
         if ready:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # float64 overflows are values here, not accidents
-                judge_all(report, ready, collect(profile, chosen, tuple(ready), match), quiet, bool(match))
+                judge_all(report, ready, collect(profile, chosen, tuple(ready), match), quiet, bool(match), evidence)
             if mutants:
                 from polymodel_conformance.mutants import hunt
 
@@ -168,6 +170,7 @@ def judge_all(
     cases: Sequence[Case],
     quiet: bool | None = None,
     partial: bool = False,
+    evidence: Path | None = None,
 ) -> None:
     """Judge cases on workers that are started, and put the results into the report; no case is a problem."""
     if not cases:
@@ -187,7 +190,7 @@ def judge_all(
                 report.results.append(Result(case.id, case.level, case.family, backend, settled, seconds))
                 progress.advance(case.id, settled.verdict)
 
-        threads = [threading.Thread(target=_lane, args=(b, workers, lanes[b], record), daemon=True) for b in workers]
+        threads = [threading.Thread(target=_lane, args=(b, workers, lanes[b], record, evidence), daemon=True) for b in workers]
         for thread in threads:
             thread.start()
         for case in cases:
@@ -239,19 +242,27 @@ def _lane(
     workers: Mapping[str, Worker],
     items: queue.Queue[_Item | None],
     record: Callable[[Case, str, Outcome, float], None],
+    evidence: Path | None,
 ) -> None:
     """Judge the cases of one backend as they are prepared."""
 
+    last: list[Job] = []
+
     def call(job: Job, other: str | None = None) -> Answer:
+        last[:] = [job]
         return workers[other or backend].call(job)
 
     while (item := items.get()) is not None:
         begin = time.monotonic()
+        last.clear()
         try:
             outcome = item.case.judge(lambda job, backend=None: call(job, backend))
         except Exception as error:  # a harness that fails on a case says so in the report
             outcome = Outcome(Verdict.ERROR, (), f"harness: {type(error).__name__}: {error}")
         record(item.case, backend, outcome, time.monotonic() - begin)
+        if outcome.verdict.bad and evidence is not None and last:
+            limits = {c.name: c.limit for c in outcome.comparisons}
+            keep(evidence, item.case.id, backend, outcome.message, last[0], item.case.expected, limits)
         item.left.remove(backend)
         if not item.left:
             item.case.release()

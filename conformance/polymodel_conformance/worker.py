@@ -78,23 +78,30 @@ def _program(
 ) -> Program:
     key = header["key"]
     if key not in programs:
-        training = None
-        if header.get("training"):
-            packed = header["training"]
-            training = Training(
-                graph=unpack_graph("training", packed["graph"], arrays),
-                loss=packed["loss"],
-                optimizer=unpack_rule(packed["optimizer"]),
-                metrics=tuple(packed["metrics"]),
-                clip=unpack_rule(packed["clip"]) if packed["clip"] else None,
-            )
-        options = CompileOptions(threads=1, seed=header["options"].get("seed", 0))
-        graph = unpack_graph("graph", header["graph"], arrays)
-        programs[key] = backend.compile(graph, device, training=training, options=options)
+        programs[key] = program_for(backend, device, header, arrays)
         while len(programs) > _KEPT:
             programs.popitem(last=False)
     programs.move_to_end(key)
     return programs[key]
+
+
+def program_for(
+    backend: Backend, device: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Program:
+    """Compile what a complete request asks for, for one thread."""
+    training = None
+    if header.get("training"):
+        packed = header["training"]
+        training = Training(
+            graph=unpack_graph("training", packed["graph"], arrays),
+            loss=packed["loss"],
+            optimizer=unpack_rule(packed["optimizer"]),
+            metrics=tuple(packed["metrics"]),
+            clip=unpack_rule(packed["clip"]) if packed["clip"] else None,
+        )
+    options = CompileOptions(threads=1, seed=header["options"].get("seed", 0))
+    graph = unpack_graph("graph", header["graph"], arrays)
+    return backend.compile(graph, device, training=training, options=options)
 
 
 def _group(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -104,12 +104,12 @@ class ArtifactCase(Case):
         }
         for size in SIZES:
             feeds = {"x": models.reference(self.name).make_batch(size, seed=500 + size)[0]}
-            expected = self._expected(graph, feeds)
+            expected = self._meaning(graph, feeds)
             for word, run in runners.items():
                 outcome = judged(Answer("done", run(feeds)), expected, self.family)
                 yield from (replace(c, name=f"{word}/{c.name}@{size}") for c in outcome.comparisons)
 
-    def _expected(self, graph: Graph, feeds: Mapping[str, np.ndarray]) -> dict[str, Expected]:
+    def _meaning(self, graph: Graph, feeds: Mapping[str, np.ndarray]) -> dict[str, Expected]:
         full = all_feeds(graph, feeds)
         plan = plan_of(graph, graph.outputs, full)
         found = measure(forward(plan, full), runs=2, unit=UNIT)

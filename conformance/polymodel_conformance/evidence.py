@@ -1,0 +1,86 @@
+"""What a failure leaves behind: a folder from which it can be looked at and repeated with one framework only.
+
+request.json and request.npz hold exactly what the worker was asked, model.onnx the graph for a viewer, expected.npz the
+float64 values with their rounding floors, and run.py repeats the request and prints the comparison.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polymodel_conformance.compare import Expected, compare
+from polymodel_conformance.jobs import Job, pack_job
+from polymodel_conformance.verdict import Comparison
+
+_SCRIPT = '''"""{case} on {backend}: {message}
+
+Repeats the request in this process and prints every comparison: python run.py [BACKEND]
+"""
+
+import sys
+from pathlib import Path
+
+from polymodel_conformance.evidence import repeat
+
+for found in repeat(Path(__file__).parent, sys.argv[1] if len(sys.argv) > 1 else {backend!r}):
+    print(found)
+'''
+
+
+def keep(
+    folder: Path, case: str, backend: str, message: str, job: Job, expected: Mapping[str, Expected], limits: Mapping[str, float]
+) -> Path:
+    """Write the folder of one failure.
+
+    Returns:
+        The folder.
+    """
+    target = folder / backend / case.replace("/", "-")
+    target.mkdir(parents=True, exist_ok=True)
+    header, arrays = pack_job(job)
+    rules = {n: {"dtype": e.dtype, "rule": e.rule, "doubt": e.doubt, "limit": limits.get(n, 0.0)} for n, e in expected.items()}
+    (target / "request.json").write_text(json.dumps({**header, "expected": rules}, indent=1) + "\n", encoding="utf-8")
+    _save(target / "request.npz", {**job.arrays, **arrays})
+    wanted = {f"value/{n}": e.value for n, e in expected.items()}
+    wanted.update({f"spread/{n}": e.spread for n, e in expected.items() if e.spread is not None})
+    _save(target / "expected.npz", wanted)
+    (target / "model.onnx").write_bytes(job.graph.proto().SerializeToString())
+    text = _SCRIPT.format(case=case, backend=backend, message=message.replace("\\", "/").replace('"""', "'''"))
+    (target / "run.py").write_text(text, encoding="utf-8")
+    return target
+
+
+def repeat(folder: Path, backend: str) -> list[Comparison]:
+    """Do a kept request again, in this process, and compare."""
+    from polymodel.registry import get_backend
+    from polymodel_conformance.worker import perform, program_for
+
+    header = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    arrays = _load(folder / "request.npz")
+    wanted = _load(folder / "expected.npz")
+    _, results = perform(program_for(get_backend(backend), "cpu", header, arrays), header, arrays)
+    found = []
+    for name, entry in header["expected"].items():
+        e = Expected(wanted[f"value/{name}"], entry["dtype"], entry["rule"], wanted.get(f"spread/{name}"), entry["doubt"])
+        got = results.get(name)
+        if name.startswith("scalar/") and got is not None:
+            got = got.astype(entry["dtype"])
+        found.append(compare(name, got, e, entry["limit"]))
+    return found
+
+
+def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Arrays under numbers, with their names beside them: names may hold what a file name cannot."""
+    numbered: dict[str, Any] = {f"a{i}": a for i, a in enumerate(arrays.values())}
+    with path.open("wb") as file:
+        np.savez_compressed(file, names=np.array(list(arrays), dtype=np.str_), **numbered)
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as data:
+        return {str(n): data[f"a{i}"] for i, n in enumerate(data["names"])}
