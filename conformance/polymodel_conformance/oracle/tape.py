@@ -39,8 +39,12 @@ class Noise:
         """The array with an independent relative error of at most `ulps` * u in every element."""
         if array.dtype.kind != "f":
             return array
-        xi = self._rng.random(array.shape, np.float32)
-        return np.asarray(array * (1.0 + (2.0 * ulps * self.unit) * (xi.astype(np.float64) - 0.5)))
+        factor = self._rng.random(array.shape)
+        factor -= 0.5
+        factor *= 2.0 * ulps * self.unit
+        factor += 1.0
+        factor *= array
+        return np.asarray(factor)
 
     def reduced(self, total: Array, squares: Array | float, n: int) -> Array:
         """A sum of n terms with the errors of its partial sums.
@@ -52,10 +56,15 @@ class Noise:
         """
         if n < 2:
             return total
-        spread = self.unit * np.sqrt((n - 1) / 3.0 * (total * total / 3.0 + np.asarray(squares) / 2.0))
-        error = self._rng.standard_normal(total.shape, np.float32).astype(np.float64)
-        noisy: Array = total + spread * error
-        return noisy
+        variance = np.square(total)
+        variance /= 3.0
+        variance += np.asarray(squares) / 2.0
+        variance *= (n - 1) / 3.0
+        error = self._rng.standard_normal(total.shape)
+        error *= self.unit
+        error *= np.sqrt(variance)
+        error += total
+        return np.asarray(error)
 
 
 @final
