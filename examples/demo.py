@@ -88,9 +88,10 @@ def compare(backends: list[str], output: Path) -> int:
     """Train on every backend, continue across backends, run conformance, print the table."""
     import shutil
 
-    from polymodel_conformance.run import run
     from rich.console import Console
     from rich.table import Table
+
+    from polymodel_conformance.run import run
 
     shutil.rmtree(output, ignore_errors=True)
     console = Console()

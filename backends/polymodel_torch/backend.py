@@ -9,6 +9,7 @@ from polymodel.errors import ConfigError, DeviceUnavailable
 from polymodel.graph import Graph
 from polymodel_torch.compat import default_threads, torch, use_threads
 from polymodel_torch.dtypes import NAMES
+from polymodel_torch.products import prefers_onednn
 from polymodel_torch.program import TorchProgram
 from polymodel_torch.rules import TABLE
 
@@ -21,7 +22,7 @@ class TorchBackend(Backend):
     table = TABLE
 
     def versions(self) -> dict[str, str]:
-        found = {"torch": torch.__version__}
+        found = {"torch": torch.__version__, "dense products": "oneDNN" if prefers_onednn() else "native"}
         if torch.version.cuda:
             found["cuda"] = torch.version.cuda
         return found

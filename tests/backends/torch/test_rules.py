@@ -127,6 +127,19 @@ def test_class_weights_have_a_derivative(backend: Backend, graph_of: Callable[..
         np.testing.assert_allclose(gradient[i], (up - down) / 2e-6, rtol=1e-6, atol=1e-9)
 
 
+def test_native_dropout_keeps_the_mean(run: Callable[..., Arrays]) -> None:
+    def build(b: Any, x: Any) -> dict[str, Any]:
+        on, off = np.array(True), np.array(False)
+        y, mask = b.ops("Dropout", x, np.float32(0.25), on, outputs=2)
+        return {"y": y, "mask": mask, "same": b.op("Dropout", x, np.float32(0.25), off)}
+
+    x = np.ones((100, 100), np.float32)
+    got = run(build, x=x)
+    np.testing.assert_allclose(got["y"], got["mask"] / np.float32(0.75), rtol=1e-6)
+    assert 0.72 < got["mask"].mean() < 0.78
+    np.testing.assert_array_equal(got["same"], x)
+
+
 def test_a_missing_rule_names_the_call(backend: Backend, graph_of: Callable[..., Graph]) -> None:
     graph = graph_of(lambda b, x: {"y": b.op("Det", x)}, x=TensorSpec((3, 3)))
     with pytest.raises(Unsupported, match=r"ai.onnx::Det.*float32\[3, 3\]"):
