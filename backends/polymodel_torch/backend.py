@@ -22,7 +22,7 @@ class TorchBackend(Backend):
     table = TABLE
 
     def versions(self) -> dict[str, str]:
-        found = {"torch": torch.__version__, "dense products": "oneDNN" if prefers_onednn() else "native"}
+        found = {"torch": torch.__version__, "dense_products": "oneDNN" if prefers_onednn() else "native"}
         if torch.version.cuda:
             found["cuda"] = torch.version.cuda
         return found
