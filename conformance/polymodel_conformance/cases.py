@@ -309,8 +309,13 @@ class GraphCase(Case):
 def _cotangents(plan: Plan, full: Arrays, outputs: Sequence[str], seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng([seed, 77])
     values = evaluate(plan, full, record=False).values
-    floats = [n for n in outputs if plan.specs[n].dtype in ("float32", "float64")]
-    return {n: rng.standard_normal(values[n].shape).astype(plan.specs[n].dtype) for n in floats}
+    found = {}
+    for name in outputs:
+        if plan.specs[name].dtype in ("float32", "float64"):
+            cotangent = rng.standard_normal(values[name].shape)
+            finite = np.isfinite(values[name].array)  # a masked score of -inf has no derivative
+            found[name] = np.where(finite, cotangent, 0.0).astype(plan.specs[name].dtype)
+    return found
 
 
 def _confirmed(values: Arrays, official: Arrays) -> str:

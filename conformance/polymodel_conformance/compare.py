@@ -148,7 +148,7 @@ def _rho(
     spread = np.zeros(error.shape) if expected.spread is None else expected.spread[finite].astype(np.float64)
     spread = np.where(np.isfinite(spread), spread, 0.0)
     variance = (spread * expected.doubt) ** 2 + storage**2
-    sigma = math.sqrt(float(variance.mean()) + tiny**2)
+    sigma = max(math.sqrt(float(variance.mean())), tiny)
     each = np.sqrt(variance + sigma**2)
     peak = float((error / each).max()) / (1.0 + math.sqrt(2.0 * math.log(error.size)))
     return max(math.sqrt(float((error**2).mean())) / sigma, peak), sigma

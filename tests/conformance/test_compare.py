@@ -129,3 +129,9 @@ def test_ulp_distance_counts_representable_values() -> None:
     assert ulp_distance(one, next_ones).tolist() == [1.0, 0.0, 0.0, math.inf]
     across = ulp_distance(np.array([-1e-45], np.float32), np.array([1e-45], np.float32))
     assert across.tolist() == [2.0]
+
+
+def test_float64_without_a_floor() -> None:
+    value = np.array([0.5, 0.0])
+    assert compare("y", value.copy(), Expected(value, "float64", "rho", np.zeros(2)), 8.0).verdict is Verdict.PASS
+    assert compare("y", value + 1e-9, Expected(value, "float64", "rho", np.zeros(2)), 8.0).verdict is Verdict.FAIL
