@@ -149,7 +149,7 @@ def _rho(
     spread = np.where(np.isfinite(spread), spread, 0.0)
     variance = (spread * expected.doubt) ** 2 + storage**2
     sigma = max(math.sqrt(float(variance.mean())), tiny)
-    each = np.sqrt(variance + sigma**2)
+    each = np.hypot(np.sqrt(variance), sigma)  # the square of the smallest float64 would be 0
     peak = float((error / each).max()) / (1.0 + math.sqrt(2.0 * math.log(error.size)))
     return max(math.sqrt(float((error**2).mean())) / sigma, peak), sigma
 
