@@ -242,13 +242,14 @@ def hunt(backend: str, call: Callable[[Job], Answer]) -> Iterator[dict[str, Any]
     """Plant every mutant on a backend.
 
     Yields:
-        One row each: mutant, backend, caught, verdict, score and limit of the comparison that noticed.
+        One row each: mutant, backend, caught, verdict, score and limit of the comparison that noticed; and one for each
+        unchanged case, which has `control` set and is "caught" when it passes.
     """
     cases = bench()
     for case in cases.values():
         case.prepare()
         control = case.judge(lambda job, other=None: call(job))
-        yield _row(f"control: {case.id} unchanged", backend, control, caught=control.verdict is Verdict.PASS)
+        yield _row(case.id, backend, control, caught=control.verdict is Verdict.PASS, control=True)
     for mutant in MUTANTS:
         outcomes = [cases[i].judge(_mutated(mutant, call)) for i in mutant.cases]
         outcome = max(outcomes, key=lambda o: o.verdict.bad)
@@ -265,10 +266,11 @@ def _mutated(mutant: Mutant, call: Callable[[Job], Answer]) -> Call:
     return ask
 
 
-def _row(name: str, backend: str, outcome: Outcome, *, caught: bool) -> dict[str, Any]:
+def _row(name: str, backend: str, outcome: Outcome, *, caught: bool, control: bool = False) -> dict[str, Any]:
     top = outcome.worst
     return {
         "mutant": name,
+        "control": control,
         "backend": backend,
         "caught": caught,
         "verdict": outcome.verdict.value,

@@ -36,11 +36,15 @@ def text(report: Report) -> str:
         if len(bad) > _SHOWN:
             console.print(f"... and {len(bad) - _SHOWN} more")
         if report.mutants:
-            caught = sum(m["caught"] for m in report.mutants)
-            console.print(f"mutants caught: {caught} of {len(report.mutants)}")
+            planted = [m for m in report.mutants if not m["control"]]
+            controls = [m for m in report.mutants if m["control"]]
+            console.print(
+                f"mutants caught: {sum(m['caught'] for m in planted)} of {len(planted)}; "
+                f"unchanged cases that pass: {sum(m['caught'] for m in controls)} of {len(controls)}"
+            )
             for m in report.mutants:
                 if not m["caught"]:
-                    console.print(f"escaped: {m['mutant']} on {m['backend']}", markup=False)
+                    console.print(f"{'fails' if m['control'] else 'escaped'}: {m['mutant']} on {m['backend']}", markup=False)
         console.print(f"{'pass' if report.passed else 'FAIL'}: profile {report.profile}, {report.seconds:.0f} s")
         if report.html:
             console.print(str(report.html.resolve()), markup=False, soft_wrap=True)
