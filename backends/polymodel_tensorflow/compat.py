@@ -51,7 +51,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 with _without_chatter():
     import tensorflow as tf
 
-__all__ = ["fix_threads", "gpus", "intra_op_threads", "start", "tf"]
+try:
+    from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_optimization_barrier
+except ImportError:  # it is no part of TensorFlow's public interface
+    xla_optimization_barrier = None
+
+
+def xla_kept(x: Any) -> Any:
+    """The same value, which XLA computes by itself: nothing is moved, folded or fused across it. XLA only."""
+    return x if xla_optimization_barrier is None else xla_optimization_barrier([x])[0]
+
+
+__all__ = ["fix_threads", "gpus", "intra_op_threads", "start", "tf", "xla_kept"]
 
 _started = False
 

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from polymodel.errors import PolymodelError, Unsupported
 from polymodel.passes.expand_functions import expand_functions
@@ -47,12 +47,17 @@ def _marked(node: Node, differentiated: frozenset[str]) -> Node:
     return node
 
 
-def lower(plan: Plan, feeds: Mapping[str, tuple[Any, Layout]]) -> Values:
+Settle: TypeAlias = Callable[[str, Any], Any]
+"""(name, value) -> the value that everybody sees."""
+
+
+def lower(plan: Plan, feeds: Mapping[str, tuple[Any, Layout]], settle: Settle | None = None) -> Values:
     """Run the rules.
 
     Args:
         plan: from `prepare`.
         feeds: a native value for each of plan.inputs, with the order of axes in which it is held.
+        settle: called for each output that a node makes, before another node sees it.
 
     Returns:
         All values; `get` gives one in ONNX order.
@@ -69,6 +74,8 @@ def lower(plan: Plan, feeds: Mapping[str, tuple[Any, Layout]]) -> Values:
         results = _apply(call, list(fetch(values)))
         for i, (name, result) in enumerate(zip(node.output_names, results, strict=False)):
             if name:
+                if settle is not None and name in plan.outputs:
+                    result = settle(name, result)
                 follows = i == 0 or node.op_type in ("Dropout", "MaxPool")
                 values.put(name, result, layout if follows else None)
     return values

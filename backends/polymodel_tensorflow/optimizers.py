@@ -6,8 +6,10 @@
 | Adam, AdamW | ResourceApplyAdam | formula |
 | any other | formula | formula |
 
-"Formula" is the lowered graph of `Optimizer.update`. XLA melts it into one loop for each parameter; a select in it keeps
-the old values when the loss is not finite. In graph mode the update stands in one branch of a conditional.
+"Formula" is the lowered graph of `Optimizer.update`. Inside XLA each new value is selected from the formula's and the old
+one, by whether the loss is finite, and a slot is computed once, before the parameter that depends on it: melted into
+one loop XLA would read the old slot twice and copy it first. In graph mode the update stands in one branch of a
+conditional.
 
 ResourceApplyAdam gets beta powers of 0, lr = step_size and epsilon = eps_hat of `Optimizer.scalars`: its own bias
 correction, 1 - beta^t in float32, is then the number 1, and nothing cancels.
@@ -27,8 +29,8 @@ from polymodel.optim.sgd import SGD
 from polymodel.optim.update_graph import update_graph
 from polymodel.passes.specialize import specialize
 from polymodel.spec import TensorSpec
-from polymodel_tensorflow.compat import tf
-from polymodel_tensorflow.lower import lower, prepare
+from polymodel_tensorflow.compat import tf, xla_kept
+from polymodel_tensorflow.lower import Settle, lower, prepare
 
 Variables: TypeAlias = Mapping[str, Any]
 Fused: TypeAlias = Callable[[Any, Any, Mapping[str, Any], Mapping[str, Any]], None]
@@ -68,35 +70,46 @@ def fused_update(
     """
     kernel = _kernel(optimizer)
     if kernel is None:
-        for variable, value in new_values(optimizer, parameters, gradients, slots, scalars, dtype):
-            variable.assign(value, read_value=False)
+        formula_update(optimizer, parameters, gradients, slots, scalars, dtype)
         return
     for name, gradient in gradients.items():
         kernel(parameters[name], gradient, {s: slots[f"{s}/{name}"] for s in optimizer.slots}, scalars)
 
 
-def new_values(
+def formula_update(
     optimizer: Optimizer,
     parameters: Variables,
     gradients: Mapping[str, Any],
     slots: Variables,
     scalars: Mapping[str, Any],
     dtype: str,
-) -> list[tuple[Any, Any]]:
-    """Each variable with its value after the step, by the rule's formula."""
+    finite: Any = None,
+) -> None:
+    """Update variables in place by the rule's formula.
+
+    Args:
+        optimizer, parameters, gradients, slots, scalars, dtype: as for fused_update.
+        finite: inside XLA, a 0-dim bool that says whether to update at all.
+    """
     specs = {n: TensorSpec(tuple(g.shape), dtype) for n, g in gradients.items()}
-    feeds = {f"g/{n}": g for n, g in gradients.items()}
     targets = {f"new/p/{n}": parameters[n] for n in gradients}
     for name in gradients:
         targets.update({f"new/{s}/{name}": slots[f"{s}/{name}"] for s in optimizer.slots})
-    feeds.update({target.removeprefix("new/"): v.read_value() for target, v in targets.items()})
-    results = _run(update_graph(optimizer, specs), {**feeds, **scalars})
-    return [(variable, results[target]) for target, variable in targets.items()]
+    old = {target: variable.read_value() for target, variable in targets.items()}
+    feeds = {f"g/{n}": g for n, g in gradients.items()}
+    feeds.update({target.removeprefix("new/"): value for target, value in old.items()})
+
+    def selected(target: str, value: Any) -> Any:
+        return xla_kept(tf.where(finite, value, old[target]))
+
+    results = _run(update_graph(optimizer, specs), {**feeds, **scalars}, None if finite is None else selected)
+    for target, variable in targets.items():
+        variable.assign(results[target], read_value=False)
 
 
-def _run(graph: Graph, feeds: Mapping[str, Any]) -> dict[str, Any]:
+def _run(graph: Graph, feeds: Mapping[str, Any], settle: Settle | None = None) -> dict[str, Any]:
     plan = prepare(specialize(graph, graph.outputs))
-    values = lower(plan, {n: (feeds[n], None) for n in plan.inputs})
+    values = lower(plan, {n: (feeds[n], None) for n in plan.inputs}, settle)
     return {n: values.get(n) for n in plan.outputs}
 
 

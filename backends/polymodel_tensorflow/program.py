@@ -17,6 +17,7 @@ from polymodel_tensorflow.compat import tf
 from polymodel_tensorflow.dtypes import native_dtype
 from polymodel_tensorflow.layout import Layout, from_layout, inverse, stored_layouts, to_layout
 from polymodel_tensorflow.lower import compiler, lower, prepare
+from polymodel_tensorflow.rules.table import INSIDE_XLA
 
 
 @final
@@ -164,8 +165,8 @@ class TensorFlowProgram(Program):
         """Write parameters, slots and buffers, unless the loss is not finite."""
         parameters, slots = self.variables["parameters"], self.variables["slots"]
         if jit:
-            new = optimizers.new_values(training.optimizer, parameters, gradients, slots, scalars, dtype)
-            for variable, value in (*new, *buffers):
+            optimizers.formula_update(training.optimizer, parameters, gradients, slots, scalars, dtype, finite)
+            for variable, value in buffers:
                 variable.assign(tf.where(finite, value, variable.read_value()), read_value=False)
             return
 
@@ -184,8 +185,12 @@ class TensorFlowProgram(Program):
         signature = [_signature(s) for s in specs]
 
         def placed(*tensors: Any) -> list[Any]:
-            with tf.device(self._place):
-                return body(*tensors)
+            token = INSIDE_XLA.set(jit)
+            try:
+                with tf.device(self._place):
+                    return body(*tensors)
+            finally:
+                INSIDE_XLA.reset(token)
 
         function = tf.function(placed, input_signature=signature, autograph=False, jit_compile=jit)
         return _called_directly(function.get_concrete_function())

@@ -134,7 +134,7 @@ def _stuffed(node: Node, x: Symbol, weight: Symbol, strides: Ints, dilations: In
     channels, per_group, *kernel = node.shape(1)
     groups = int(node.attr("group"))
     weight = reshape(weight, (groups, channels // groups, per_group, int(np.prod(kernel))))
-    weight = op("_npi_flip", op("_np_transpose", weight, axes=(0, 2, 1, 3)), axis=(3,))
+    weight = op("_npi_flip", op("transpose", weight, axes=(0, 2, 1, 3)), axis=(3,))
     weight = reshape(weight, (groups * per_group, channels // groups, *kernel))
     pad = tuple((k - 1) * d for k, d in zip(kernel, dilations, strict=True))
     return convolve(

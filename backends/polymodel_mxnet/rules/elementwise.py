@@ -14,7 +14,7 @@ from polymodel.feeds import is_float
 from polymodel.plan import Node
 from polymodel_mxnet.dtypes import from_enum
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, broadcast, cast, current_trace, op, select
+from polymodel_mxnet.symbols import Symbol, broadcast, cast, current_trace, op, reshape, select, spread
 
 _UNARY = {
     "Neg": (6, "_npi_negative"),
@@ -74,9 +74,24 @@ def add(node: Node, a: Symbol, b: Symbol) -> Symbol:
     That kernel hands its cotangent on without copying: where the sum is an output and an operand a variable, the
     variable's gradient array is never written. So it is used between computed values only.
     """
-    same = node.spec(0).shape == node.spec(1).shape and node.dtype() == "float32" and node.rank() > 0
-    computed = all(s.list_inputs() != [s.name] for s in (a, b))
-    return op("elemwise_add" if same and computed else "_npi_add", a, b)
+    if node.dtype() != "float32" or node.rank() == 0:
+        return op("_npi_add", a, b)
+    for i, (x, y) in enumerate(((a, b), (b, a))):
+        whole, part = node.shape(i), node.shape(1 - i)
+        rows = whole[: len(whole) - len(part)]
+        trained = node.input_names[1 - i] not in current_trace().fixed and current_trace().purpose != "predict"
+        if trained and rows and whole[len(rows) :] == part and math.prod(rows) >= _MANY_ROWS and _is_computed(x):
+            size = math.prod(part)
+            return op("elemwise_add", x, reshape(spread(reshape(y, (size,)), math.prod(rows), size), whole))
+    same = node.shape(0) == node.shape(1) and _is_computed(a) and _is_computed(b)
+    return op("elemwise_add" if same else "_npi_add", a, b)
+
+
+_MANY_ROWS = 8  # from which on a sum over rows by a product pays
+
+
+def _is_computed(x: Symbol) -> bool:
+    return bool(x.list_inputs() != [x.name])
 
 
 @TABLE.rule("Add", since=7)
@@ -329,7 +344,7 @@ def hardmax(node: Node, x: Symbol) -> Symbol:
     hot = op("_npx_one_hot", place, depth=node.dim(0, axis), dtype=kind)
     order = list(range(node.rank() - 1))
     order.insert(axis, node.rank() - 1)
-    return op("_np_transpose", hot, axes=tuple(order)) if node.rank() > 1 else hot
+    return op("transpose", hot, axes=tuple(order)) if node.rank() > 1 else hot
 
 
 @TABLE.rule("Identity", since=1)

@@ -59,5 +59,5 @@ def _flat(node: Node, log_prob: Symbol, labels: Symbol) -> tuple[Symbol, Symbol]
         return log_prob, labels
     batch, classes, *rest = node.shape()
     count = int(np.prod(rest))
-    rows = op("_np_transpose", reshape(log_prob, (batch, classes, count)), axes=(0, 2, 1))
+    rows = op("transpose", reshape(log_prob, (batch, classes, count)), axes=(0, 2, 1))
     return reshape(rows, (batch * count, classes)), reshape(labels, (batch * count,))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from polymodel.plan import Node
-from polymodel_tensorflow.compat import tf
-from polymodel_tensorflow.rules.table import TABLE, sizes
+from polymodel_tensorflow.compat import tf, xla_kept
+from polymodel_tensorflow.rules.table import INSIDE_XLA, TABLE, sizes
 
 _PRODUCT_TYPES = frozenset({"float16", "bfloat16", "float32", "float64", "int32", "int64", "complex64", "complex128"})
 
@@ -18,19 +18,40 @@ def _in_product_type(node: Node, *values: Any) -> tuple[Any, ...]:
     return tuple(tf.cast(v, tf.int64) for v in values)
 
 
-def rows_times(x: Any, w: Any, *, transpose: bool = False) -> Any:
-    """x (..., in) times w (in, out), or (out, in) with transpose, as one product of two matrices."""
+def rows_times(x: Any, w: Any) -> Any:
+    """x (..., in) times w (in, out) as one product of two matrices."""
     if len(x.shape) == 2:
-        return tf.matmul(x, w, transpose_b=transpose)
+        return tf.matmul(x, w)
     dims = sizes(x)
-    flat = tf.matmul(tf.reshape(x, [-1, dims[-1]]), w, transpose_b=transpose)
-    return tf.reshape(flat, [*dims[:-1], w.shape[0 if transpose else 1]])
+    return tf.reshape(tf.matmul(tf.reshape(x, [-1, dims[-1]]), w), [*dims[:-1], w.shape[1]])
 
 
 @TABLE.rule("Linear", since=1, domain="polymodel")
 def linear(node: Node, x: Any, w: Any, b: Any = None) -> Any:
-    y = rows_times(x, w, transpose=True)
-    return y if b is None else tf.nn.bias_add(y, b)
+    dims = sizes(x)
+    flat = x if len(dims) == 2 else tf.reshape(x, [-1, dims[-1]])
+    y = _times_transposed(flat, w) if INSIDE_XLA.get() else tf.matmul(flat, w, transpose_b=True)
+    y = y if b is None else tf.nn.bias_add(y, b)
+    return y if len(dims) == 2 else tf.reshape(y, [*dims[:-1], w.shape[0]])
+
+
+@tf.custom_gradient
+def _times_transposed(x: Any, w: Any) -> Any:
+    """x (rows, in) times w (out, in) transposed, inside XLA.
+
+    XLA's CPU product transposes a left factor element by element, which for the derivative by the weights, dy^T x,
+    takes as long as the product itself. Here the narrower of x and dy is transposed by an operator of its own, which
+    a barrier keeps XLA from folding back into the product.
+    """
+
+    def backward(dy: Any) -> tuple[Any, Any]:
+        if w.shape[0] <= w.shape[1]:
+            by_weight = tf.matmul(xla_kept(tf.transpose(dy)), x)
+        else:
+            by_weight = tf.transpose(xla_kept(tf.matmul(xla_kept(tf.transpose(x)), dy)))
+        return tf.matmul(dy, w), by_weight
+
+    return tf.matmul(x, w, transpose_b=True), backward
 
 
 @TABLE.rule("MatMul", since=9)

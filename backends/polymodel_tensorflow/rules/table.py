@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from polymodel.rules import RuleTable
 from polymodel_tensorflow.compat import tf
 
 TABLE = RuleTable("tensorflow")
+
+INSIDE_XLA: ContextVar[bool] = ContextVar("inside_xla", default=False)
+"""Whether what is being traced will be compiled by XLA."""
 
 
 def sizes(x: Any) -> list[Any]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 
 from polymodel import models
 from polymodel.backend import Backend, CompileOptions, Training
+from polymodel.builder import Builder
 from polymodel.graph import Graph
 from polymodel.optim import SGD
 from polymodel.passes.specialize import specialize
 from polymodel.passes.to_dtype import to_dtype
+from polymodel.spec import TensorSpec
+from polymodel.tensor import Tensor
 from polymodel_tensorflow.lower import compiler, prepare
 
 
@@ -69,3 +72,22 @@ def test_xla_computes_what_graph_mode_computes(backend: Backend) -> None:
         for mode in ("native", "xla")
     )
     np.testing.assert_allclose(left, right, atol=2e-6)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 7), (7, 3), (4, 4)])
+def test_linear_layers_have_the_same_derivatives_inside_xla(
+    backend: Backend, graph_of: Callable[..., Graph], inputs: int, outputs: int
+) -> None:
+    def build(b: Builder, x: Tensor, w: Tensor, c: Tensor) -> Mapping[str, Tensor]:
+        return {"y": b.op("MatMul", x, b.op("Transpose", w, perm=[1, 0])) + c}
+
+    shapes = {"x": (2, 5, inputs), "w": (outputs, inputs), "c": (outputs,)}
+    graph = graph_of(build, **{n: TensorSpec(s, "float64") for n, s in shapes.items()})
+    rng = np.random.default_rng(0)
+    feeds = {n: rng.standard_normal(s) for n, s in shapes.items()}
+    cotangent = rng.standard_normal((2, 5, outputs))
+    program = backend.compile(graph, "cpu", options=CompileOptions(compile="xla"))
+    found = program.gradients(feeds, {"y": cotangent})
+    np.testing.assert_allclose(found["x"], cotangent @ feeds["w"], rtol=1e-12)
+    np.testing.assert_allclose(found["w"], np.einsum("nro,nri->oi", cotangent, feeds["x"]), rtol=1e-12)
+    np.testing.assert_allclose(found["c"], cotangent.sum((0, 1)), rtol=1e-12)

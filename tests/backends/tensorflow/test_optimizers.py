@@ -31,11 +31,8 @@ def run(rule: Any, fused: bool, dtype: str = "float64", steps: int = 4) -> dict[
     for step in range(1, steps + 1):
         gradients = {n: tf.constant(rng.standard_normal(p.shape).astype(dtype)) for n, p in parameters.items()}
         scalars = {n: tf.constant(v, dtype) for n, v in rule.scalars(rule.lr, step).items()}
-        if fused:
-            optimizers.fused_update(rule, parameters, gradients, slots, scalars, dtype)
-        else:
-            for variable, value in optimizers.new_values(rule, parameters, gradients, slots, scalars, dtype):
-                variable.assign(value)
+        update = optimizers.fused_update if fused else optimizers.formula_update
+        update(rule, parameters, gradients, slots, scalars, dtype)
     return {n: v.numpy() for n, v in {**parameters, **slots}.items()}
 
 
