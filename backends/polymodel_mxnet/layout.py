@@ -17,6 +17,7 @@ from polymodel_mxnet.compat import LIB, check_call, mxnet
 from polymodel_mxnet.dtypes import check_dtype, to_mxnet, to_numpy, write
 
 _ALIGN = 64  # bytes
+_ROW = 256  # elements
 
 
 @final
@@ -25,6 +26,8 @@ class Flat:
 
     Attributes:
         array: the flat mxnet.np array; the gaps between tensors hold zeros.
+        rows: the same memory as a matrix: MXNet's updates go through a matrix row by row in parallel, and through a flat
+            array on one thread.
         views: an array for each tensor, sharing memory with `array`.
     """
 
@@ -36,7 +39,9 @@ class Flat:
             self.offsets[name] = size
             size += -(-value.size // step) * step
         self.shapes = {n: v.shape for n, v in values.items()}
-        self.array = mxnet.nd.zeros(max(size, 1), context, dtype).as_np_ndarray()
+        size = max(1, -(-size // _ROW)) * _ROW
+        self.array = mxnet.nd.zeros(size, context, dtype).as_np_ndarray()
+        self.rows = _window(self.array, 0, size, (size // _ROW, _ROW))
         self.views = {n: self.view(n) for n in values}
         self.write(values)
 

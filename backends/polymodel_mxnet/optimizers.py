@@ -88,8 +88,8 @@ class _Fused(Update):
     """A few kernels over flat arrays."""
 
     def apply(self, scalars: Mapping[str, float]) -> None:
-        p, g = (s.flats["float32"].array for s in (self.parameters, self.gradients))
-        slots = [s.flats["float32"].array for s in self.slots.values()]
+        p, g = (s.flats["float32"].rows for s in (self.parameters, self.gradients))
+        slots = [s.flats["float32"].rows for s in self.slots.values()]
         if self.clip is not None:
             _clip(self.clip, g)
         if isinstance(self.optimizer, SGD):
