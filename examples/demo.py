@@ -94,7 +94,7 @@ def compare(backends: list[str], output: Path) -> int:
     from polymodel_conformance.run import run
 
     shutil.rmtree(output, ignore_errors=True)
-    console = Console()
+    console = Console(width=max(Console().width, 110))  # narrower, the table would break words
     rows, chained = {}, {}
     for backend in backends:
         with console.status(f"training on {backend}"):

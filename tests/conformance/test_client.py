@@ -50,7 +50,9 @@ def test_a_crash_is_blamed_on_the_job_and_the_next_one_runs(worker: Worker) -> N
 
 def test_a_hang_is_blamed_on_the_job_and_the_next_one_runs(worker: Worker) -> None:
     worker.start()
-    before, worker.timeout = worker.timeout, 1e-4
+    assert worker.process_id is not None
+    os.kill(worker.process_id, signal.SIGSTOP)
+    before, worker.timeout = worker.timeout, 0.5
     assert worker.call(JOB).error == "hang"
     worker.timeout = before
     assert worker.call(JOB).status == "done"
