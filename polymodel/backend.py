@@ -233,6 +233,9 @@ class Program(ABC):
     def slots(self, values: Mapping[str, np.ndarray]) -> None:
         self._assign("slots", values, self.slot_values())
 
+    def synchronize(self) -> None:  # noqa: B027 (most backends have nothing to wait for)
+        """Wait until everything that was asked for is done; a backend whose calls wait by themselves has nothing to do."""
+
     @property
     @abstractmethod
     def native(self) -> Any:

@@ -139,7 +139,11 @@ def polymodel_loop(
             count += 1
             return program.train_step({"x": x[piece], "target": y[piece]}, lr=rule.lr, step=count)
 
-        return step, lambda result: float(result["loss"])
+        def read(result: Any) -> float:
+            program.synchronize()  # the last update belongs to the block that asked for it
+            return float(result["loss"])
+
+        return step, read
 
     return open_loop
 

@@ -147,6 +147,11 @@ class MXNetProgram(Program):
 
         return step
 
+    def synchronize(self) -> None:
+        """Wait for the engine; the update of the last step may still be under way when its loss is there."""
+        with translated():
+            mxnet.nd.waitall()
+
     # -- state ------------------------------------------------------------------------------------------------------
 
     def state_arrays(self) -> dict[str, Any]:

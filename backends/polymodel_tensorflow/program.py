@@ -50,6 +50,11 @@ class TensorFlowProgram(Program):
             self._native = NativeModule(self)
         return self._native
 
+    def synchronize(self) -> None:
+        """Wait for CUDA devices; functions on the CPU return when they are done."""
+        if self.device != "cpu":
+            tf.test.experimental.sync_devices()
+
     # -- state ------------------------------------------------------------------------------------------------------
 
     def layout_of(self, name: str) -> Layout:

@@ -60,6 +60,11 @@ class TorchProgram(Program):
             )
         return self._native
 
+    def synchronize(self) -> None:
+        """Wait for the CUDA device."""
+        if self.device != "cpu":
+            torch.cuda.synchronize(self.device)
+
     # -- hooks ------------------------------------------------------------------------------------------------------
 
     def _compile_predict(self, plan: Plan) -> Predict:
