@@ -12,7 +12,7 @@ import torch
 from polymodel.backend import CompileOptions, Training
 from polymodel.optim import SGD, Adam
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine or this PyTorch has no CUDA")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 Arrays = dict[str, np.ndarray]
 
 
