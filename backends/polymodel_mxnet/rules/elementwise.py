@@ -193,7 +193,20 @@ def round_(node: Node, x: Symbol) -> Symbol:
 
 @TABLE.rule("Relu", since=6)
 def relu_rule(node: Node, x: Symbol) -> Symbol:
-    return relu(x) if is_float(node.dtype()) else op("_npi_maximum_scalar", x, scalar=0.0, is_int=True)
+    if not is_float(node.dtype()):
+        return op("_npi_maximum_scalar", x, scalar=0.0, is_int=True)
+    if node.dtype() == "float32" and node.rank() == 4 and current_trace().purpose != "predict":
+        return _blocked_relu(x)
+    return relu(x)
+
+
+def _blocked_relu(x: Symbol) -> Symbol:
+    """max(x, 0) on oneDNN's blocked layout, which `_npx_relu` would undo on both sides of each convolution.
+
+    oneDNN's own rectifier turns NaN into 0. Its ELU with slope 0 keeps NaN and has the same derivative; a negative
+    element becomes -0.
+    """
+    return op("_npx_leaky_relu", x, act_type="elu", slope=0.0)
 
 
 @TABLE.rule("LeakyRelu", since=6)
