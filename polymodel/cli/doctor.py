@@ -58,7 +58,7 @@ def doctor(json_output: Json = False, debug: Debug = False) -> None:
             print(f"{entry['name']:<10} {'usable' if entry['usable'] else 'not usable'}: {state}")
         for finding in findings:
             print(f"{finding.level}: {finding.what}. Way out: {finding.way_out}")
-        print("no known conflict" if not findings else f"{len(findings)} findings")
+        print("no known conflict" if not findings else f"known conflicts: {len(findings)}")
     if failed:
         raise typer.Exit(ENVIRONMENT)
 
