@@ -12,6 +12,7 @@ from typing import Any, final
 import numpy as np
 
 from polymodel.errors import NeedsStaticShape, PolymodelError, Unsupported
+from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.fuse import fuse
 from polymodel.plan import Node, Plan
 from polymodel.spec import TensorSpec, numpy_dtype
@@ -54,7 +55,7 @@ def lower(plan: Plan, purpose: str, differentiated: frozenset[str] = frozenset()
     """
     if not all(spec.is_static for spec in plan.inputs.values()):
         raise NeedsStaticShape("MXNet programs are compiled for each input shape")
-    plan = fuse(plan, TABLE)
+    plan = fuse(expand_functions(plan, TABLE), TABLE)
     for name, spec in plan.inputs.items():
         check_dtype(spec.dtype, f"value {name!r}")
     outside = frozenset((*plan.inputs, *plan.constants))

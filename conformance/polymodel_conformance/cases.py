@@ -145,7 +145,7 @@ def plan_of(graph: Graph, outputs: Sequence[str], feeds: Arrays) -> Plan:
                 node.out_shape(i)
     except (ShapeError, NeedsStaticShape):
         plan = specialize(graph, outputs, dims, settings)
-    return expand_functions(plan, ORACLE)
+    return expand_functions(plan, ORACLE, bodies=False)
 
 
 def all_feeds(graph: Graph, feeds: Arrays, *, step: int = 0, seed: int = 0) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
-"""Plan -> Plan: an operator without a rule becomes the body that the ONNX standard defines for it.
+"""Plan -> Plan: an operator without a rule becomes other operators: our body of it, or the one that the standard defines.
 
-1. A call is expanded when the table has no rule for it and its schema has a function body; others stay as they are.
+1. A call is expanded when the table has no rule for it and there is a body: in polymodel/bodies, else in its schema.
 2. The newest body is taken and lifted to the opset that rules are written for, so that a rule meets one version.
 3. Attributes that the body refers to are filled in; one that was not given leaves the inner operator's default.
 4. Values inside get the call's name in front; inputs and outputs of the call keep theirs. An optional input that was
@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 from onnx import helper
 
+from polymodel.bodies import BODIES, write_body
 from polymodel.errors import Unsupported
 from polymodel.inference import OPSET, schema, type_proto
 from polymodel.passes.specialize import lower_call, prune
@@ -30,22 +30,24 @@ from polymodel.spec import TensorSpec
 STANDARD = frozenset({"", "ai.onnx.ml"})
 
 
-def expand_functions(plan: Plan, table: RuleTable) -> Plan:
-    """Replace calls that a backend has no rule for by their standard bodies.
+def expand_functions(plan: Plan, table: RuleTable, *, bodies: bool = True) -> Plan:
+    """Replace calls that a backend has no rule for by their bodies.
 
     Args:
         plan: from `specialize`.
         table: rules of the backend that lowers it.
+        bodies: whether bodies of polymodel/bodies are taken; else those of the standard only.
 
     Returns:
         A plan of the same meaning; the same plan when nothing had to be expanded.
     """
-    if not any(_has_body(node) and not has_rule(table, node) for node in plan.nodes):
+    own = BODIES if bodies else RuleTable("none")
+    if not any((has_rule(own, node) or _has_body(node)) and not has_rule(table, node) for node in plan.nodes):
         return plan
     specs, known = dict(plan.specs), dict(plan.constants)
     nodes: list[Node] = []
     for node in plan.nodes:
-        nodes.extend(_expand(node, table, specs, known))
+        nodes.extend(_expand(node, table, own, specs, known))
     nodes = [_with_constants(node, known) for node in nodes]
     return prune(replace(plan, nodes=tuple(nodes), constants=known, specs=specs))
 
@@ -71,35 +73,28 @@ def _with_constants(node: Node, known: Mapping[str, np.ndarray]) -> Node:
 
 
 def _expand(
-    node: Node, table: RuleTable, specs: dict[str, TensorSpec], known: dict[str, np.ndarray]
+    node: Node, table: RuleTable, own: RuleTable, specs: dict[str, TensorSpec], known: dict[str, np.ndarray]
 ) -> list[Node]:
-    if has_rule(table, node) or not _has_body(node):
+    if has_rule(table, node):
+        return [node]
+    if has_rule(own, node):
+        calls = write_body(node, specs, known)
+        return [inner for call in calls for inner in _expand(call, table, own, specs, known)]
+    if not _has_body(node):
         return [node]
     body = _body(node)
     if any(a.HasField("g") or a.graphs for proto in body for a in proto.attribute):
         return [node]
     nodes: list[Node] = []
     for proto in body:
-        call = lower_call(_ir_node(proto), specs, known, OPSET)
+        call = lower_call(proto, specs, known, OPSET)
         if isinstance(call, Node):
             specs.update((n, s) for n, s in zip(call.output_names, call.outputs, strict=True) if n)
-            nodes.extend(_expand(call, table, specs, known))
+            nodes.extend(_expand(call, table, own, specs, known))
         else:
             known.update(call)
             specs.update((n, TensorSpec(a.shape, a.dtype.name)) for n, a in call.items())
     return nodes
-
-
-def _ir_node(proto: onnx.NodeProto) -> ir.Node:
-    """The node alone: its inputs are known by name only."""
-    return ir.Node(
-        proto.domain,
-        proto.op_type,
-        [ir.Value(name=n) if n else None for n in proto.input],
-        [ir.from_proto(a) for a in proto.attribute],
-        outputs=[ir.Value(name=n) for n in proto.output],
-        name=proto.name,
-    )
 
 
 def _body(node: Node) -> list[onnx.NodeProto]:

@@ -53,7 +53,8 @@ def specialize(
     specs.update((n, TensorSpec(a.shape, a.dtype.name)) for n, a in (values or {}).items())
     nodes: list[Node] = []
     for node in _needed(body, outputs):
-        call = lower_call(node, specs, known, graph.opset)
+        version = graph.opset if node.domain == "" else body.opset_imports[node.domain]
+        call = lower_call(ir.to_proto(node), specs, known, version)
         if isinstance(call, Node):
             nodes.append(call)
             specs.update((n, s) for n, s in zip(call.output_names, call.outputs, strict=True) if n)
@@ -100,31 +101,37 @@ def _needed(body: ir.Graph, outputs: Iterable[str]) -> list[ir.Node]:
 
 
 def lower_call(
-    node: ir.Node, specs: Mapping[str, TensorSpec], known: Mapping[str, np.ndarray], opset: int
+    proto: onnx.NodeProto, specs: Mapping[str, TensorSpec], known: Mapping[str, np.ndarray], opset: int
 ) -> Node | dict[str, np.ndarray]:
-    """One operator call with its types, or the values of its outputs when they can be computed ahead."""
-    names = tuple("" if v is None else str(v.name) for v in node.inputs)
-    outs = tuple(v.name or "" for v in node.outputs)
+    """One operator call with its types, or the values of its outputs when they can be computed ahead.
+
+    Args:
+        proto: the call; its inputs are known by name.
+        specs: of values made so far.
+        known: values made so far that are known.
+        opset: version of the call's domain.
+    """
+    names = tuple(proto.input)
+    outs = tuple(proto.output)
     while outs[-1] == "":
         outs = outs[:-1]
     inputs = tuple(_spec(n, specs, known) if n else None for n in names)
-    if node.op_type in ("Shape", "Size") and node.domain == "" and (s := inputs[0]) is not None:
-        sizes = _sizes(node, s)
+    if proto.op_type in ("Shape", "Size") and proto.domain == "" and (s := inputs[0]) is not None:
+        sizes = _sizes(proto, s)
         if all(isinstance(d, int) for d in sizes):
-            return {outs[0]: np.array(sizes if node.op_type == "Shape" else s.size, np.int64)}
-    proto = ir.to_proto(node)
-    proto.name = node.name or node.op_type
-    version = opset if node.domain == "" else node.graph.opset_imports[node.domain]  # type: ignore[union-attr]
-    found = infer(proto, list(inputs), known, version)
-    if _foldable(node, names, known, found):
+            return {outs[0]: np.array(sizes if proto.op_type == "Shape" else s.size, np.int64)}
+    if not proto.name:
+        proto.name = proto.op_type
+    found = infer(proto, list(inputs), known, opset)
+    if _foldable(proto, names, known, found):
         return _evaluate(proto, known, found)
-    given = schema(node.op_type, node.domain, version)
+    given = schema(proto.op_type, proto.domain, opset)
     return Node(
-        op_type=node.op_type,
-        domain=node.domain,
+        op_type=proto.op_type,
+        domain=proto.domain,
         version=given.since_version,
         name=proto.name,
-        attributes=_attributes(node, given),
+        attributes=_attributes(proto, given),
         input_names=names,
         output_names=outs,
         inputs=inputs,
@@ -141,25 +148,24 @@ def _spec(name: str, specs: Mapping[str, TensorSpec], known: Mapping[str, np.nda
     raise GraphError(f"value {name!r} is used before it is made")
 
 
-def _sizes(node: ir.Node, spec: TensorSpec) -> Sequence[Dim]:
+def _sizes(proto: onnx.NodeProto, spec: TensorSpec) -> Sequence[Dim]:
     """The sizes that a Shape or Size looks at."""
-    start = node.attributes["start"].as_int() if "start" in node.attributes else 0
-    end = node.attributes["end"].as_int() if "end" in node.attributes else None
-    rank = spec.rank
+    given = {a.name: a.i for a in proto.attribute}
+    start, end, rank = given.get("start", 0), given.get("end"), spec.rank
     start = min(max(start + rank if start < 0 else start, 0), rank)
     stop = rank if end is None else min(max(end + rank if end < 0 else end, 0), rank)
     return spec.shape[start : max(start, stop)]
 
 
 def _foldable(
-    node: ir.Node, names: Sequence[str], known: Mapping[str, np.ndarray], found: Sequence[TensorSpec]
+    proto: onnx.NodeProto, names: Sequence[str], known: Mapping[str, np.ndarray], found: Sequence[TensorSpec]
 ) -> bool:
     return (
-        node.domain == ""
-        and node.op_type not in _IMPURE
+        proto.domain == ""
+        and proto.op_type not in _IMPURE
         and all(n in known for n in names if n)
         and all(s.is_static and s.size <= _MAX_FOLD for s in found)
-        and not any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values())
+        and not any(a.HasField("g") or a.graphs for a in proto.attribute)
     )
 
 
@@ -181,16 +187,17 @@ def _evaluate(
     return values
 
 
-def _attributes(node: ir.Node, given: onnx.defs.OpSchema) -> dict[str, Any]:
+def _attributes(proto: onnx.NodeProto, given: onnx.defs.OpSchema) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, formal in given.attributes.items():
         default = formal.default_value
         values[name] = (
             _plain(onnx.helper.get_attribute_value(default)) if default.type != onnx.AttributeProto.UNDEFINED else None
         )
-    for name, attribute in node.attributes.items():
+    for each in proto.attribute:
+        attribute = ir.from_proto(each)
         value = attribute.value
-        values[name] = value.numpy() if attribute.type == ir.AttributeType.TENSOR else _plain(value)
+        values[each.name] = value.numpy() if attribute.type == ir.AttributeType.TENSOR else _plain(value)
     return values
 
 

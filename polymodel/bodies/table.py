@@ -1,0 +1,142 @@
+"""Bodies of operators that the standard leaves primitive: one operator written with others, once for all backends.
+
+A body is ``body(b, node, *inputs)``: `b` makes calls, `node` is the call to replace, inputs are names of values (None
+where an optional input is left out); it returns the name of its result, or a tuple of them in the order of the
+standard. A backend's own rule for the operator comes first, and a body here comes before the standard's own function.
+
+What a body needs to know of sizes and values it asks of `node` (`node.shape()`, `node.const(i)`), which raises
+NeedsStaticShape when it is unknown: the program is then compiled for each shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, final
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from polymodel.inference import OPSET
+from polymodel.passes.specialize import lower_call
+from polymodel.plan import Node
+from polymodel.rules import RuleTable
+from polymodel.spec import TensorSpec
+
+BODIES = RuleTable("bodies")
+"""Bodies by operator: ``@BODIES.rule("Upsample", since=10)``."""
+
+Names: TypeAlias = "str | tuple[str, ...]"
+BodyFunction: TypeAlias = Callable[..., Names]
+
+
+@final
+class Body:
+    """The calls that take one call's place: each is typed when it is made, and computed ahead where it can be.
+
+    Args:
+        node: the call to replace; values made here have its name in front.
+        specs: of all values made so far; grows.
+        known: values made so far that are known; grows.
+        opset: version of the standard that the calls mean.
+    """
+
+    def __init__(
+        self, node: Node, specs: dict[str, TensorSpec], known: dict[str, np.ndarray], opset: int = OPSET
+    ) -> None:
+        self.node = node
+        self.nodes: list[Node] = []
+        self._specs = specs
+        self._known = known
+        self._opset = opset
+        self._count = 0
+
+    def call(self, op_type: str, *inputs: str | None, **attributes: Any) -> str:
+        """Call an operator of the standard and take its first output."""
+        return self.calls(op_type, *inputs, outputs=1, **attributes)[0]
+
+    def calls(self, op_type: str, *inputs: str | None, outputs: int, **attributes: Any) -> tuple[str, ...]:
+        """Call an operator of the standard and take several outputs; attributes that are None are left out."""
+        self._count += 1
+        path = f"{self.node.name}/{op_type}_{self._count}"
+        names = [f"{path}.{i}" for i in range(outputs)]
+        while inputs and inputs[-1] is None:
+            inputs = inputs[:-1]
+        given = {k: v for k, v in attributes.items() if v is not None}
+        proto = helper.make_node(op_type, [n or "" for n in inputs], names, path, **given)
+        made = lower_call(proto, self._specs, self._known, self._opset)
+        if isinstance(made, Node):
+            self.nodes.append(made)
+            self._specs.update((n, s) for n, s in zip(made.output_names, made.outputs, strict=True) if n)
+        else:
+            self._known.update(made)
+            self._specs.update((n, TensorSpec(a.shape, a.dtype.name)) for n, a in made.items())
+        return tuple(names)
+
+    def constant(self, value: Any, dtype: str | None = None) -> str:
+        """A constant array of a NumPy-style element type."""
+        from polymodel.spec import numpy_dtype
+
+        array = np.asarray(value, numpy_dtype(dtype) if dtype else None)
+        self._count += 1
+        name = f"{self.node.name}/constant_{self._count}"
+        self._known[name] = array
+        self._specs[name] = TensorSpec(array.shape, array.dtype.name)
+        return name
+
+    def spec(self, name: str) -> TensorSpec:
+        """Spec of a value."""
+        return self._specs[name]
+
+    def known(self, name: str) -> np.ndarray | None:
+        """The value, where it is known already."""
+        return self._known.get(name)
+
+    def cast(self, x: str, dtype: str) -> str:
+        """The value in another element type; itself when it has that type."""
+        from polymodel.spec import onnx_dtype
+
+        return x if self.spec(x).dtype == dtype else self.call("Cast", x, to=onnx_dtype(dtype).value)
+
+    def reshape(self, x: str, shape: Any) -> str:
+        """Other sizes, all of them numbers (one may be -1)."""
+        return self.call("Reshape", x, self.constant([int(d) for d in shape], "int64"))
+
+
+def write_body(node: Node, specs: dict[str, TensorSpec], known: dict[str, np.ndarray]) -> list[Node]:
+    """The calls that replace a call for which `BODIES` has a body, with its outputs under its own names."""
+    b = Body(node, specs, known)
+    found = BODIES.find(node).function(b, node, *(n or None for n in node.input_names))
+    results = found if isinstance(found, tuple) else (found,)
+    renamed: dict[str, str] = {}
+    made = {n for call in b.nodes for n in call.output_names}
+    for outer, inner in zip(node.output_names, results, strict=False):
+        if not outer:
+            continue
+        if inner in made and inner not in renamed:
+            renamed[inner] = outer
+        else:
+            b.nodes.append(_identity(node, inner, outer, specs, known))
+        specs[outer] = specs[inner]
+    return [_renamed(call, renamed) for call in b.nodes]
+
+
+def _identity(
+    node: Node, inner: str, outer: str, specs: Mapping[str, TensorSpec], known: Mapping[str, np.ndarray]
+) -> Node:
+    spec = specs[inner]
+    return Node(
+        op_type="Identity", domain="", version=onnx.defs.get_schema("Identity", OPSET).since_version,
+        name=f"{node.name}/{outer}", attributes={}, input_names=(inner,), output_names=(outer,), inputs=(spec,),
+        outputs=(spec,), constants={0: known[inner]} if inner in known else {},
+    )
+
+
+def _renamed(call: Node, names: Mapping[str, str]) -> Node:
+    from dataclasses import replace
+
+    return replace(
+        call,
+        input_names=tuple(names.get(n, n) for n in call.input_names),
+        output_names=tuple(names.get(n, n) for n in call.output_names),
+    )
