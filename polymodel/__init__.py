@@ -23,7 +23,7 @@ _PUBLIC = {
     "get_backend": "polymodel.registry",
     "compile": "polymodel.registry",
     "load_onnx": "polymodel.artifact.load",
-    "onnx_backend": "polymodel.onnx_backend",
+    "onnx_backend": "polymodel.onnx_interface",
     "export": "polymodel.artifact.export",
     "verify": "polymodel.artifact.verify",
 }
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from polymodel.backend import Backend, CompileOptions, Program, Training
     from polymodel.graph import Graph
     from polymodel.model import Model
-    from polymodel.onnx_backend import onnx_backend
+    from polymodel.onnx_interface import onnx_backend
     from polymodel.registry import backends, compile, get_backend
     from polymodel.spec import TensorSpec
     from polymodel.trainer import Trainer

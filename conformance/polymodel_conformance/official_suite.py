@@ -70,7 +70,8 @@ class SuiteReport:
         return {"backend": self.backend, "corpus": self.corpus, "results": [asdict(r) for r in self.results]}
 
 
-class Suite(BackendTest):  # type: ignore[misc]
+@final
+class Suite(BackendTest):
     """The suite with its comparer; small element types are compared as float32."""
 
     @classmethod
@@ -165,7 +166,7 @@ def _messages(child: subprocess.Popen[bytes], timeout: float) -> Iterator[dict[s
 def _serve(task: dict[str, Any]) -> None:
     import time
 
-    from polymodel.onnx_backend import onnx_backend
+    from polymodel.onnx_interface import onnx_backend
 
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -17,7 +17,7 @@ from polymodel.spec import numpy_dtype
 
 
 @final
-class ProgramRep(base.BackendRep):  # type: ignore[misc]
+class ProgramRep(base.BackendRep):
     """A compiled model.
 
     Attributes:
@@ -70,7 +70,7 @@ def onnx_backend(name: str) -> type[base.Backend]:
     """
 
     @final
-    class OnnxBackend(base.Backend):  # type: ignore[misc]
+    class OnnxBackend(base.Backend):
         """See onnx.backend.base.Backend."""
 
         @classmethod
