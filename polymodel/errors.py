@@ -4,7 +4,8 @@
     ├── GraphError              a graph that means nothing
     │   ├── ShapeError          (ValueError) sizes that do not fit together
     │   ├── DtypeError          (TypeError)  element types that do not fit together
-    │   └── NeedsStaticShape    a rule wants a size that is unknown until the input arrives (handled by Program)
+    │   ├── NeedsStaticShape    a rule wants a size that is unknown until the input arrives (handled by Program)
+    │   └── NeedsHost           a value that no plan can hold: a sequence, an unknown rank (handled by Program)
     ├── ConfigError             (ValueError) an unknown key, a wrong type, an impossible value
     ├── BackendError
     │   ├── UnknownBackend      (ValueError) no such name
@@ -46,6 +47,10 @@ class DtypeError(GraphError, TypeError):
 
 class NeedsStaticShape(GraphError):
     """A rule wants a size or a value that is unknown until the input arrives."""
+
+
+class NeedsHost(GraphError):
+    """A value that no plan can hold: a sequence, an optional, a string, a rank that is known once it is computed."""
 
 
 class ConfigError(PolymodelError, ValueError):

@@ -13,7 +13,7 @@ import onnx
 import onnx_ir as ir
 
 from polymodel.errors import GraphError
-from polymodel.spec import TensorSpec, spec_of
+from polymodel.spec import TensorSpec, is_tensor, spec_of
 
 
 @final
@@ -60,10 +60,14 @@ class Graph:
 
     @cached_property
     def specs(self) -> dict[str, TensorSpec]:
-        """Spec of every graph input and output of known rank, parameters, buffers and streams included."""
+        """Spec of every tensor of known rank that goes in or comes out, parameters, buffers and streams included."""
         graph = self.model.graph
-        known = (v for v in (*graph.inputs, *graph.outputs) if v.shape is not None and v.dtype is not None)
-        return {str(v.name): spec_of(v) for v in known}
+        return {str(v.name): spec_of(v) for v in (*graph.inputs, *graph.outputs) if is_tensor(v)}
+
+    @cached_property
+    def calls(self) -> tuple[onnx.NodeProto, ...]:
+        """The operator calls as protobuf messages, in their order; not to be changed."""
+        return tuple(ir.to_proto(node) for node in self.model.graph)
 
     @property
     def trainable(self) -> tuple[str, ...]:

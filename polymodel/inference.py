@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 from onnx import shape_inference
 
-from polymodel.errors import DtypeError, GraphError, ShapeError
+from polymodel.errors import DtypeError, GraphError, NeedsHost, ShapeError
 from polymodel.spec import TensorSpec, dtype_name, onnx_dtype
 
 OPSET = 23
@@ -38,12 +38,12 @@ def type_proto(spec: TensorSpec) -> onnx.TypeProto:
 
 
 def spec_of_type(proto: onnx.TypeProto, name: str) -> TensorSpec:
-    """The spec of a protobuf type; DtypeError or ShapeError when it is no tensor of known rank."""
+    """The spec of a protobuf type; NeedsHost when it is no tensor of known rank."""
     if not proto.HasField("tensor_type"):
-        raise DtypeError(f"value {name!r} is a {proto.WhichOneof('value')}, expected a tensor")
+        raise NeedsHost(f"value {name!r} is a {str(proto.WhichOneof('value')).removesuffix('_type')}, expected a tensor")
     tensor = proto.tensor_type
     if not tensor.HasField("shape"):
-        raise ShapeError(f"value {name!r} has no known rank")
+        raise NeedsHost(f"value {name!r} has no known rank")
     dims = tuple(
         d.dim_value if d.HasField("dim_value") else (d.dim_param or None) if d.HasField("dim_param") else None
         for d in tensor.shape.dim
@@ -92,7 +92,7 @@ def infer(
         if not name:
             specs.append(TensorSpec((), "float32"))
         elif name not in found:
-            raise ShapeError(f"{describe(node, inputs)}: the shape of output {name!r} cannot be inferred")
+            raise NeedsHost(f"{describe(node, inputs)}: the shape of output {name!r} cannot be inferred")
         else:
             specs.append(spec_of_type(found[name], name))
     return specs

@@ -10,7 +10,7 @@ from typing import TypeAlias, final
 import numpy as np
 import onnx_ir as ir
 
-from polymodel.errors import DtypeError, ShapeError
+from polymodel.errors import DtypeError, NeedsHost, ShapeError
 
 Dim: TypeAlias = int | str | None
 """A size: a number, a name that stands for one unknown size wherever it appears, or None when nothing is known."""
@@ -115,19 +115,28 @@ def bind_dims(specs: Mapping[str, TensorSpec], shapes: Mapping[str, Sequence[int
     return dims
 
 
+def is_tensor(value: ir.Value) -> bool:
+    """Whether a graph value is a tensor of known element type and rank."""
+    return isinstance(value.type, ir.TensorType) and value.dtype is not None and value.shape is not None
+
+
 def spec_of(value: ir.Value) -> TensorSpec:
     """The spec of a graph value.
 
     Raises:
-        ShapeError: the rank is unknown.
-        DtypeError: the value is not a tensor or its element type is unknown.
+        NeedsHost: the value is no tensor, or its element type or rank is unknown.
     """
-    if value.dtype is None:
-        raise DtypeError(f"value {value.name!r} has no tensor element type ({value.type})")
+    if not isinstance(value.type, ir.TensorType) or value.dtype is None:
+        raise NeedsHost(f"value {value.name!r} has no tensor element type ({value.type})")
     if value.shape is None:
-        raise ShapeError(f"value {value.name!r} has no known rank")
+        raise NeedsHost(f"value {value.name!r} has no known rank")
     dims = tuple(d if isinstance(d, int) else d.value for d in value.shape)
     return TensorSpec(dims, dtype_name(value.dtype))
+
+
+def spec_of_array(array: np.ndarray) -> TensorSpec:
+    """The spec of an array; strings are held as objects."""
+    return TensorSpec(array.shape, "string" if array.dtype.kind in "OSU" else array.dtype.name)
 
 
 def ir_shape(spec: TensorSpec) -> ir.Shape:

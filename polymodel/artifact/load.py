@@ -25,10 +25,9 @@ from polymodel.artifact.metadata import stated_roles
 from polymodel.artifact.roles import Roles, find_roles
 from polymodel.artifact.structure import check_structure, opset_versions
 from polymodel.artifact.tensors import to_array
-from polymodel.errors import ArtifactError, DtypeError, ShapeError
+from polymodel.errors import ArtifactError
 from polymodel.graph import Graph
 from polymodel.inference import OPSET
-from polymodel.spec import spec_of
 
 IR_VERSION = 10
 _SMALL = 1024  # elements; axes, sizes and counts have fewer, and inference looks at them
@@ -224,11 +223,6 @@ def _assemble(model: ir.Model, arrays: dict[str, np.ndarray], roles: Roles) -> G
         value.shape, value.type = ir.Shape(array.shape), _type(array)
         value.const_value = ir.tensor(array, name=name) if array.dtype.kind != "O" else value.const_value
         body.register_initializer(value)
-    for value in (*body.inputs, *body.outputs):
-        try:
-            spec_of(value)
-        except (DtypeError, ShapeError) as error:
-            raise ArtifactError(f"{error}: inputs and outputs must have a declared element type and rank") from None
     return Graph(
         model=model,
         inputs=inputs,

@@ -1,0 +1,132 @@
+"""One operator call of a graph -> a typed Node, or the values of its outputs where they can be computed ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from polymodel.errors import GraphError, ShapeError
+from polymodel.inference import describe, infer, schema
+from polymodel.plan import Node
+from polymodel.spec import Dim, TensorSpec, spec_of_array
+
+_MAX_FOLD = 1 << 20  # elements of a result that is computed ahead
+_IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+_IMPURE.add("Dropout")
+
+
+def lower_call(
+    proto: onnx.NodeProto, specs: Mapping[str, TensorSpec], known: Mapping[str, np.ndarray], opset: int
+) -> Node | dict[str, np.ndarray]:
+    """One operator call with its types, or the values of its outputs when they can be computed ahead.
+
+    Args:
+        proto: the call; its inputs are known by name.
+        specs: of values made so far.
+        known: values made so far that are known.
+        opset: version of the call's domain.
+    """
+    names = tuple(proto.input)
+    outs = tuple(proto.output)
+    while outs[-1] == "":
+        outs = outs[:-1]
+    inputs = tuple(_spec(n, specs, known) if n else None for n in names)
+    if proto.op_type in ("Shape", "Size") and proto.domain == "" and (s := inputs[0]) is not None:
+        sizes = _sizes(proto, s)
+        if all(isinstance(d, int) for d in sizes):
+            return {outs[0]: np.array(sizes if proto.op_type == "Shape" else s.size, np.int64)}
+    if not proto.name:
+        proto.name = proto.op_type
+    found = infer(proto, list(inputs), known, opset)
+    if _foldable(proto, names, known, found):
+        return _evaluate(proto, known, found)
+    given = schema(proto.op_type, proto.domain, opset)
+    return Node(
+        op_type=proto.op_type,
+        domain=proto.domain,
+        version=given.since_version,
+        name=proto.name,
+        attributes=_attributes(proto, given),
+        input_names=names,
+        output_names=outs,
+        inputs=inputs,
+        outputs=tuple(found),
+        constants={i: known[n] for i, n in enumerate(names) if n in known},
+    )
+
+
+def _spec(name: str, specs: Mapping[str, TensorSpec], known: Mapping[str, np.ndarray]) -> TensorSpec:
+    if name in specs:
+        return specs[name]
+    if name in known:
+        return spec_of_array(known[name])
+    raise GraphError(f"value {name!r} is used before it is made")
+
+
+def _sizes(proto: onnx.NodeProto, spec: TensorSpec) -> Sequence[Dim]:
+    """The sizes that a Shape or Size looks at."""
+    given = {a.name: a.i for a in proto.attribute}
+    start, end, rank = given.get("start", 0), given.get("end"), spec.rank
+    start = min(max(start + rank if start < 0 else start, 0), rank)
+    stop = rank if end is None else min(max(end + rank if end < 0 else end, 0), rank)
+    return spec.shape[start : max(start, stop)]
+
+
+def _foldable(
+    proto: onnx.NodeProto, names: Sequence[str], known: Mapping[str, np.ndarray], found: Sequence[TensorSpec]
+) -> bool:
+    return (
+        proto.domain == ""
+        and proto.op_type not in _IMPURE
+        and all(n in known for n in names if n)
+        and all(s.is_static and s.size <= _MAX_FOLD for s in found)
+        and not any(a.HasField("g") or a.graphs for a in proto.attribute)
+    )
+
+
+def _evaluate(
+    proto: onnx.NodeProto, known: Mapping[str, np.ndarray], found: Sequence[TensorSpec]
+) -> dict[str, np.ndarray]:
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        results = ReferenceEvaluator(proto).run(None, {n: known[n] for n in proto.input if n})
+    except Exception as error:  # operators of the evaluator raise whatever NumPy raises
+        raise GraphError(f"{describe(proto, [])}: its constant inputs do not fit: {error}") from error
+    values = {}
+    for name, result, spec in zip((n for n in proto.output if n), results, found, strict=False):
+        array = np.asarray(result)
+        if array.shape != spec.shape:
+            raise ShapeError(f"{proto.name} {proto.op_type}: computed {array.shape}, inferred {spec}")
+        values[name] = array
+    return values
+
+
+def _attributes(proto: onnx.NodeProto, given: onnx.defs.OpSchema) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, formal in given.attributes.items():
+        default = formal.default_value
+        values[name] = (
+            _plain(onnx.helper.get_attribute_value(default)) if default.type != onnx.AttributeProto.UNDEFINED else None
+        )
+    for each in proto.attribute:
+        attribute = ir.from_proto(each)
+        value = attribute.value
+        values[each.name] = value.numpy() if attribute.type == ir.AttributeType.TENSOR else _plain(value)
+    return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, float):  # the standard's attributes are float32: what is lowered is what is exported
+        return float(np.float32(value))
+    if isinstance(value, str | int | ir.Graph):
+        return value
+    if isinstance(value, Sequence):
+        return tuple(_plain(v) for v in value)
+    return value
