@@ -77,6 +77,11 @@ class RuleTable:
             )
         return versions[max(fitting)]
 
+    def newest(self, domain: str, op_type: str) -> Rule:
+        """The newest rule for an operator; KeyError when there is none."""
+        versions = self._rules[(domain, op_type)]
+        return versions[max(versions)]
+
     def __contains__(self, key: tuple[str, str]) -> bool:
         return key in self._rules
 

@@ -1,0 +1,295 @@
+"""A compiled graph: what users call. Checks of input, choice of what to compile and caching live here, once for all backends."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, final
+
+import numpy as np
+
+from polymodel import random
+from polymodel.errors import GraphError, NeedsStaticShape, ShapeError
+from polymodel.feeds import check_inputs, is_float
+from polymodel.graph import Graph
+from polymodel.options import CompileOptions, Training
+from polymodel.passes.specialize import required_inputs, specialize
+from polymodel.plan import Plan
+from polymodel.spec import TensorSpec, bind_dims, numpy_dtype
+
+if TYPE_CHECKING:
+    from polymodel.backend import Backend
+
+Arrays: TypeAlias = dict[str, np.ndarray]
+Predict: TypeAlias = Callable[[Mapping[str, np.ndarray]], Arrays]
+Gradients: TypeAlias = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], Arrays]
+Step: TypeAlias = Callable[[Mapping[str, np.ndarray], Mapping[str, float]], Mapping[str, SupportsFloat]]
+
+
+class Program(ABC):
+    """A graph compiled for one device, with its parameters, buffers and optimizer slots on that device.
+
+    A backend's subclass gives the `_compile_*` hooks, which get a Plan and return a function, and the state hooks.
+    The hooks trace at once: a rule that needs an unknown size raises NeedsStaticShape inside the hook, never later.
+    """
+
+    def __init__(
+        self, backend: Backend, graph: Graph, device: str, training: Training | None, options: CompileOptions
+    ) -> None:
+        self.backend = backend
+        self.graph = graph
+        self.device = device
+        self.training = training
+        self.options = options
+        self._compiled: dict[Any, Any] = {}
+        self._level: dict[Any, int] = {}
+        self._required: dict[Any, tuple[str, ...]] = {}
+
+    # -- what users call --------------------------------------------------------------------------------------------
+
+    @final
+    def predict(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> Arrays:
+        """Evaluate outputs.
+
+        Args:
+            inputs: arrays by input name; only those that the outputs need.
+            outputs: names of values; the graph's outputs when None.
+
+        Returns:
+            Arrays by name.
+
+        Raises:
+            DataError, ShapeError: an input is missing, unknown, or does not fit.
+        """
+        names = tuple(outputs) if outputs is not None else self.graph.outputs
+        key = ("predict", names)
+        run, feeds = self._lookup(key, self.graph, names, inputs, self._compile_predict)
+        result: Arrays = run(feeds)
+        return result
+
+    @final
+    def gradients(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        cotangents: Mapping[str, np.ndarray],
+        wrt: Sequence[str] | None = None,
+    ) -> Arrays:
+        """Vector-Jacobian product: derivatives of sum over outputs of <cotangent, output>.
+
+        Args:
+            inputs: arrays by input name.
+            cotangents: one array per output to differentiate, of its shape and dtype.
+            wrt: names of parameters and inputs; all trainable parameters and all floating-point inputs when None.
+
+        Returns:
+            One array per name in wrt, of its shape; zeros where an output does not depend on it.
+        """
+        names = tuple(cotangents)
+        specs = self.graph.specs
+        if wrt is None:
+            wrt = (*self.graph.trainable, *(n for n in self.graph.inputs if is_float(specs[n].dtype)))
+        key = ("gradients", names, tuple(wrt))
+        target = tuple(wrt)
+        run, feeds = self._lookup(
+            key, self.graph, names, inputs, lambda plan: self._compile_gradients(plan, target), target
+        )
+        for name, cotangent in cotangents.items():
+            _check_cotangent(name, cotangent, self.graph, feeds)
+        result: Arrays = run(feeds, cotangents)
+        for name in target:
+            if name not in result:
+                spec = specs[name]
+                shape = np.shape(inputs[name]) if name in inputs else spec.shape
+                result[name] = np.zeros(shape, numpy_dtype(spec.dtype))  # type: ignore[arg-type]
+        return {n: result[n] for n in target}
+
+    @final
+    def train_step(self, inputs: Mapping[str, np.ndarray], *, lr: float, step: int) -> Mapping[str, SupportsFloat]:
+        """One optimizer step.
+
+        When the loss is not finite, parameters, buffers and slots stay as they were.
+
+        Args:
+            inputs: arrays by input name, targets included.
+            lr: learning rate of this step.
+            step: number of this step, from 1; names the random streams and enters Adam's bias correction.
+
+        Returns:
+            Loss and metrics of the batch before the update, by name: scalars of the framework, read with float();
+            reading waits for the device.
+        """
+        training = self.training
+        if training is None:
+            raise GraphError("this program was compiled without training: pass training= to compile")
+        key = ("step", *((n, a.shape, a.dtype) for n, a in inputs.items()))
+        entry = self._compiled.get(key)
+        if entry is None:
+            outputs = (*training.returns, *training.graph.updates.values())
+            feeds = check_inputs(training.graph, inputs, None)
+            dims = bind_dims({n: training.graph.specs[n] for n in feeds}, {n: a.shape for n, a in feeds.items()})
+            plan = specialize(training.graph, outputs, dims)
+            streams = {n: s for n, s in training.graph.streams.items() if n in plan.inputs}
+            shapes = {n: _concrete(s.spec.bind(dims)) for n, s in streams.items()}
+            needed = [n for n in training.graph.inputs if n in plan.inputs]
+            entry = self._compiled[key] = (self._compile_step(plan, training), needed, streams, shapes)
+        run, needed, streams, shapes = entry
+        feeds = {n: inputs[n] for n in needed}
+        for name, stream in streams.items():
+            feeds[name] = random.mask(self.options.seed, name, step, shapes[name], stream.rate)
+        result: Mapping[str, SupportsFloat] = run(feeds, training.optimizer.scalars(lr, step))
+        return result
+
+    @property
+    def parameters(self) -> Arrays:
+        """Copies of all parameters; assigning a dict writes (some of) them back."""
+        return self._read("parameters")
+
+    @parameters.setter
+    def parameters(self, values: Mapping[str, np.ndarray]) -> None:
+        self._assign("parameters", values, self.graph.parameters)
+
+    @property
+    def buffers(self) -> Arrays:
+        """Copies of all buffers; assigning a dict writes (some of) them back."""
+        return self._read("buffers")
+
+    @buffers.setter
+    def buffers(self, values: Mapping[str, np.ndarray]) -> None:
+        self._assign("buffers", values, self.graph.buffers)
+
+    @property
+    def slots(self) -> Arrays:
+        """Copies of the optimizer's slots, named "SLOT/PARAMETER"; assigning a dict writes (some of) them back."""
+        return self._read("slots")
+
+    @slots.setter
+    def slots(self, values: Mapping[str, np.ndarray]) -> None:
+        self._assign("slots", values, self.slot_values())
+
+    def synchronize(self) -> None:  # noqa: B027 (most backends have nothing to wait for)
+        """Wait until everything that was asked for is done; a backend whose calls wait by themselves has nothing to do."""
+
+    @property
+    @abstractmethod
+    def native(self) -> Any:
+        """The framework's own module (torch.nn.Module, tf.Module, gluon HybridBlock) sharing this program's state."""
+
+    # -- what a backend gives ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _compile_predict(self, plan: Plan) -> Predict:
+        """A function from input arrays to output arrays."""
+
+    @abstractmethod
+    def _compile_gradients(self, plan: Plan, wrt: Sequence[str]) -> Gradients:
+        """A function from inputs and cotangents to derivatives; names that the plan does not use may be missing."""
+
+    @abstractmethod
+    def _compile_step(self, plan: Plan, training: Training) -> Step:
+        """A function that does one step: `plan.outputs` are training.returns and then the new buffers."""
+
+    @abstractmethod
+    def _read(self, role: str) -> Arrays:
+        """Copies of "parameters", "buffers" or "slots"."""
+
+    @abstractmethod
+    def _write(self, role: str, values: Mapping[str, np.ndarray]) -> None:
+        """Overwrite some of them; names, shapes and dtypes are checked already."""
+
+    # -- shared -----------------------------------------------------------------------------------------------------
+
+    @final
+    def slot_values(self) -> Arrays:
+        """The slots at the start: zeros named "SLOT/PARAMETER"."""
+        if self.training is None:
+            return {}
+        graph = self.training.graph
+        return {
+            f"{slot}/{name}": np.zeros_like(graph.parameters[name])
+            for slot in self.training.optimizer.slots
+            for name in graph.trainable
+        }
+
+    def _assign(self, role: str, values: Mapping[str, np.ndarray], current: Mapping[str, np.ndarray]) -> None:
+        for name, value in values.items():
+            if name not in current:
+                raise GraphError(f"{role} has no {name!r}; there are {', '.join(list(current)[:12]) or 'none'}")
+            old, new = current[name], np.asarray(value)
+            if old.shape != new.shape or old.dtype != new.dtype:
+                raise GraphError(
+                    f"{role}[{name!r}] is {old.dtype}{list(old.shape)}, received {new.dtype}{list(new.shape)}"
+                )
+        self._write(role, {n: np.asarray(v, order="C") for n, v in values.items()})
+
+    def _lookup(
+        self,
+        key: tuple[Any, ...],
+        graph: Graph,
+        outputs: Sequence[str],
+        inputs: Mapping[str, np.ndarray],
+        build: Callable[[Plan], Any],
+        differentiated: Sequence[str] = (),
+    ) -> tuple[Any, Arrays]:
+        """The compiled function for some outputs, and what to feed it.
+
+        One function for all sizes where the rules allow it; else one for each combination of sizes; else, where an
+        operator takes axes or counts from outside, one for each value of those.
+        """
+        if key not in self._required:
+            self._required[key] = required_inputs(graph, outputs)
+        feeds = check_inputs(graph, inputs, self._required[key])
+        dims: dict[str, int] = {}
+        entry: Any = None
+        for level in range(self._level.get(key, 0), 3):
+            if level and not dims:
+                dims = bind_dims({n: graph.specs[n] for n in feeds}, {n: a.shape for n, a in feeds.items()})
+            settings = {n: a for n, a in feeds.items() if _is_setting(a) and n not in differentiated}
+            values = settings if level == 2 else {}
+            shaped = key if level == 0 else (*key, *((n, a.shape) for n, a in feeds.items()))
+            shaped = (*shaped, *((n, a.tobytes()) for n, a in values.items()))
+            entry = self._compiled.get(shaped)
+            if entry is None:
+                try:
+                    plan = specialize(graph, outputs, dims if level else None, values)
+                    entry = self._compiled[shaped] = (build(plan), *self._needs(graph, plan))
+                except (NeedsStaticShape, ShapeError):
+                    if level == 2:
+                        raise
+                    continue
+                self._level[key] = level
+            break
+        run, needed, streams = entry
+        feeds = {n: feeds[n] for n in needed}
+        if streams:
+            dims = bind_dims({n: graph.specs[n] for n in inputs}, {n: np.shape(a) for n, a in inputs.items()})
+        for name, stream in streams.items():
+            shape = _concrete(stream.spec.bind(dims))
+            feeds[name] = random.mask(self.options.seed, name, 0, shape, stream.rate)
+        return run, feeds
+
+    @staticmethod
+    def _needs(graph: Graph, plan: Plan) -> tuple[list[str], dict[str, Any]]:
+        return [n for n in graph.inputs if n in plan.inputs], {
+            n: s for n, s in graph.streams.items() if n in plan.inputs
+        }
+
+
+def _check_cotangent(name: str, cotangent: np.ndarray, graph: Graph, feeds: Mapping[str, np.ndarray]) -> None:
+    if name not in graph.specs:
+        return
+    known = {n: graph.specs[n] for n in feeds if n in graph.specs}
+    want, got = graph.specs[name].bind(bind_dims(known, {n: feeds[n].shape for n in known})), np.shape(cotangent)
+    if len(got) != want.rank or any(isinstance(w, int) and w != g for w, g in zip(want.shape, got, strict=True)):
+        shown = tuple(want.shape) if want.is_static else want
+        raise ShapeError(f"the cotangent of {name!r} has shape {got}, the output has {shown}")
+
+
+def _is_setting(array: np.ndarray) -> bool:
+    """Whether an input may be an operator's setting (axes, sizes, counts) rather than data."""
+    return array.size <= (16 if array.dtype.kind == "f" else 1024) and array.ndim <= 1
+
+
+def _concrete(spec: TensorSpec) -> tuple[int, ...]:
+    if not spec.is_static:
+        raise NeedsStaticShape(f"the shape of a dropout mask is unknown: {spec}")
+    return tuple(d for d in spec.shape if isinstance(d, int))
