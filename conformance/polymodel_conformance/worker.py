@@ -14,9 +14,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import onnx
 
 from polymodel import checkpoint, random
 from polymodel.backend import Backend, Program
+from polymodel.bodies import BODIES
 from polymodel.options import CompileOptions, Training
 from polymodel.registry import get_backend
 from polymodel_conformance.jobs import unpack_graph, unpack_rule
@@ -33,11 +35,17 @@ def describe(backend: Backend) -> dict[str, Any]:
         "versions": backend.versions(),
         "devices": list(backend.devices()),
         "dtypes": sorted(can.dtypes),
-        "operators": [list(key) for key in backend.table],
+        "operators": sorted(list(key) for key in {*backend.table, *BODIES, *_defined()}),
         "notes": list(can.notes),
         "python": sys.version.split()[0],
         "numpy": np.__version__,
     }
+
+
+def _defined() -> set[tuple[str, str]]:
+    """Operators that the standard defines by others; a backend without a rule for one runs these."""
+    schemas: Any = onnx.defs.get_all_schemas()  # its stub lacks the function members
+    return {(s.domain, s.name) for s in schemas if s.domain == "" and (s.has_function or s.has_context_dependent_function)}
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from polymodel_conformance.client import Unavailable, Worker
-from polymodel_conformance.corpus.operators import build
+from polymodel_conformance.corpus.generated.row import build
 from polymodel_conformance.jobs import Job, unpack_rule
 
 JOB = Job("predict", build("Relu", ((2, 3),), {}), None, {"feed/i0": np.ones((2, 3), np.float32)}, {})

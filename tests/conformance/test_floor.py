@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from polymodel_conformance.cases import plan_of
-from polymodel_conformance.corpus.operators import build
+from polymodel_conformance.corpus.generated.row import build
 from polymodel_conformance.floor import UNIT, forward, linear_spread, measure
 from polymodel_conformance.oracle.tape import Kinks, Noise
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from polymodel_conformance.cases import Case, GraphCase
+from polymodel_conformance.corpus.generated import generated
 from polymodel_conformance.corpus.layers import layers, with_losses
 from polymodel_conformance.corpus.official import official
-from polymodel_conformance.corpus.operators import generated
 
 
 def cases(profile: str, backends: Sequence[str]) -> Iterator[Case]:

@@ -7,89 +7,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import onnx
-
-from polymodel.inference import schema
 from polymodel_conformance.cases import Case, GraphCase
+from polymodel_conformance.corpus.differentiable import constant_values
 from polymodel_conformance.corpus.entry import Entry
+from polymodel_conformance.corpus.generated import generated
 from polymodel_conformance.corpus.layers import layers, with_losses
 from polymodel_conformance.corpus.official import official
-from polymodel_conformance.corpus.operators import generated
 from polymodel_conformance.families import FAMILY
-
-FLAT = frozenset(
-    [
-        "Sign",
-        "Floor",
-        "Ceil",
-        "Round",
-        "Hardmax",
-        "ArgMax",
-        "ArgMin",
-        "Equal",
-        "Less",
-        "Greater",
-        "Mod",
-        "Compress",
-        "Unique",
-        "NonZero",
-        "Range",
-    ]
-)
-"""Operators that have no derivative, or none that is not zero."""
 
 
 def cases(profile: str, backends: Sequence[str]) -> Iterator[Case]:
     """One case for each computation that has a derivative."""
-    for entry in generated():
-        if entry.within(profile):
-            yield from _case(entry, claimed=True)
-    for entry in () if profile == "smoke" else official():
-        if entry.within(profile):
-            yield from _case(entry, claimed=True, tries=1)
-    for entry in layers(training=True):
-        if entry.within(profile):
-            outputs = tuple(o for o in entry.graph.outputs if o == "y")
-            yield from _case(entry, claimed=False, outputs=outputs)
-    for entry in with_losses():
-        if entry.within(profile):
-            yield from _case(entry, claimed=False, outputs=("loss",))
+    standard = () if profile == "smoke" else official()
+    for entry in (*generated(), *standard, *layers(training=True), *with_losses()):
+        case = case_of(entry) if entry.within(profile) else None
+        if case is not None:
+            yield case
 
 
-def _constant(entry: Entry) -> frozenset[str]:
-    """Values that the standard declares not differentiable: running statistics, float indices, depths."""
-    names = set()
-    never = onnx.defs.OpSchema.DifferentiationCategory.NonDifferentiable
-    for node in entry.graph.model.graph:
-        known = schema(node.op_type, node.domain, entry.graph.opset)
-        for formals, values in ((known.inputs, node.inputs), (known.outputs, node.outputs)):
-            for i, value in enumerate(values):
-                if value is not None and formals[min(i, len(formals) - 1)].differentiation_category == never:
-                    names.add(str(value.name))
-    return frozenset(names)
-
-
-def _case(
-    entry: Entry, *, claimed: bool, tries: int = 8, outputs: tuple[str, ...] | None = None
-) -> Iterator[GraphCase]:
-    wrt = tuple(n for n in entry.differentiable if n != "target")
-    constant = _constant(entry) if claimed else frozenset()
-    wrt = tuple(n for n in wrt if n not in constant)
-    ops = {n.op_type for n in entry.graph.model.graph}
-    if not wrt or (claimed and (ops & FLAT or not ops <= set(FAMILY))):
-        return
-    if outputs is None:
-        specs = entry.graph.specs
+def case_of(entry: Entry) -> GraphCase | None:
+    """The derivatives of a computation; None when it has none. Whole layers and losses must run on every backend."""
+    specs, group = entry.graph.specs, entry.name.partition("/")[0]
+    claimed = group not in ("layer", "loss")
+    constant = constant_values(entry) if claimed else frozenset()
+    wrt = tuple(n for n in entry.differentiable if n != "target" and n not in constant)
+    if group == "loss":
+        outputs: tuple[str, ...] = ("loss",)
+    elif group == "layer":
+        outputs = tuple(o for o in entry.graph.outputs if o == "y")
+    else:
         outputs = tuple(o for o in entry.graph.outputs if specs[o].dtype.startswith("float") and o not in constant)
-        if not outputs:
-            return
-    yield GraphCase(
-        f"gradients/{entry.name}",
-        2,
-        entry.graph,
-        entry.draw,
-        wrt=wrt,
-        outputs=outputs,
-        claimed=claimed,
-        tries=tries,
+    known = {n.op_type for n in entry.graph.model.graph} <= set(FAMILY)
+    if not wrt or not outputs or (claimed and not known):
+        return None
+    tries = 1 if entry.official is not None else 8
+    return GraphCase(
+        f"gradients/{entry.name}", 2, entry.graph, entry.draw, wrt=wrt, outputs=outputs, claimed=claimed, tries=tries
     )

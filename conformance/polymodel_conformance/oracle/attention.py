@@ -13,12 +13,12 @@ from polymodel_conformance.oracle.table import ORACLE
 from polymodel_conformance.oracle.tape import Array, Value
 
 
-def _heads(x: Value, count: int) -> Value:
+def heads(x: Value, count: int) -> Value:
     """(B, S, heads * D) as (B, heads, S, D)."""
     return p.transpose(p.reshape(x, (x.shape[0], x.shape[1], count, -1)), (0, 2, 1, 3))
 
 
-def _repeated(x: Value, times: int) -> Value:
+def repeated(x: Value, times: int) -> Value:
     """Each head `times` times in a row."""
     if times == 1:
         return x
@@ -36,6 +36,11 @@ def _allowed(node: Node, queries: int, keys: int, past: int, lens: Array | None)
     seen = np.ones((1, 1, queries, keys), bool)
     if node.attr("is_causal"):
         seen = seen & (j <= i + offset)
+    left, right = (node.attributes.get(f"{side}_window_size") for side in ("left", "right"))
+    if left is not None and left >= 0:
+        seen = seen & (j >= i + offset - left)
+    if right is not None and right >= 0:
+        seen = seen & (j <= i + offset + right)
     if lens is not None:
         seen = seen & (j < lens.reshape(-1, 1, 1, 1))
     return seen
@@ -46,19 +51,19 @@ def _attention(
     node: Node, q: Value, k: Value, v: Value, mask: Value | None = None, past_k: Value | None = None,
     past_v: Value | None = None, lens: Value | None = None,
 ) -> tuple[Value, ...]:
-    if any(node.attributes.get(side, -1) not in (-1, None) for side in ("left_window_size", "right_window_size")):
-        raise NotImplementedError("Attention with a sliding window (opset 25)")
+    if node.attr("softmax_precision") not in (None, 1, 11):
+        raise NotImplementedError("the oracle does not round the scores to half precision")
     flat = q.ndim == 3
     if flat:
-        q = _heads(q, node.attr("q_num_heads"))
-        k, v = _heads(k, node.attr("kv_num_heads")), _heads(v, node.attr("kv_num_heads"))
+        q = heads(q, node.attr("q_num_heads"))
+        k, v = heads(k, node.attr("kv_num_heads")), heads(v, node.attr("kv_num_heads"))
     past = 0
     if past_k is not None and past_v is not None:
         past = past_k.shape[2]
         k, v = p.concat([past_k, k], 2), p.concat([past_v, v], 2)
     present = (k, v)
     groups = q.shape[1] // k.shape[1]
-    wide_k, wide_v = _repeated(k, groups), _repeated(v, groups)
+    wide_k, wide_v = repeated(k, groups), repeated(v, groups)
     given = node.attr("scale")
     root = math.sqrt(1.0 / math.sqrt(q.shape[-1]) if given is None else given)
     scores = p.matmul(p.mul(q, root), p.swap(p.mul(wide_k, root), 2, 3))

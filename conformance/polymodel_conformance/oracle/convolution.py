@@ -96,8 +96,8 @@ def convolve(x: Value, weight: Value, w: Window, groups: int) -> Value:
     n, c, m = x.shape[0], x.shape[1], weight.shape[0]
     k, spots = int(np.prod(w.kernel)), int(np.prod(w.sizes))
     cols = p.reshape(patches(x, w), (n, groups, c // groups * k, spots))
-    cols = p.reshape(p.transpose(cols, (1, 0, 3, 2)), (groups, n * spots, -1))
-    kernel = p.reshape(weight, (groups, m // groups, -1))
+    cols = p.reshape(p.transpose(cols, (1, 0, 3, 2)), (groups, n * spots, c // groups * k))
+    kernel = p.reshape(weight, (groups, m // groups, c // groups * k))
     y = p.matmul(cols, p.swap(kernel, 1, 2))
     y = p.reshape(y, (groups, n, spots, m // groups))
     return p.reshape(p.transpose(y, (1, 0, 3, 2)), (n, m, *w.sizes))

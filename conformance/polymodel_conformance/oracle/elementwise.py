@@ -261,6 +261,17 @@ def cast(x: Value, dtype: str) -> Value:
         return x.tape.value(x.array.astype(dtype))
 
 
+@ORACLE.rule("Range", since=11)
+def _range(node: Node, start: Value, limit: Value, delta: Value) -> Value:
+    if not start.is_float:
+        first, last, pace = (v.array.reshape(()) for v in (start, limit, delta))
+        return start.tape.value(np.arange(first, last, pace, dtype=start.array.dtype))
+    count = float((limit.array - start.array) / delta.array)
+    start.tape.kinks.decide(np.asarray(abs(count - round(count))))
+    steps = np.arange(max(0, math.ceil(count)), dtype=np.float64)
+    return p.add(start, p.mul(delta, steps))
+
+
 @ORACLE.rule("Where", since=1)
 def _where(node: Node, mask: Value, a: Value, b: Value) -> Value:
     if a.is_float:

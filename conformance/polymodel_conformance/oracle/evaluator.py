@@ -13,20 +13,29 @@ from polymodel_conformance.oracle import (
     attention,
     convolution,
     elementwise,
+    gated,
+    interpolation,
     linear,
     loss,
     movement,
     normalization,
     pooling,
+    quantization,
     recurrent,
     reduction,
+    regions,
+    scatter,
+    signal,
 )
 from polymodel_conformance.oracle.reference import EXACT
 from polymodel_conformance.oracle.reference import evaluate as by_reference
 from polymodel_conformance.oracle.table import ORACLE
 from polymodel_conformance.oracle.tape import Array, Kinks, Noise, Tape, Value
 
-RULES = (attention, convolution, elementwise, linear, loss, movement, normalization, pooling, recurrent, reduction)
+RULES = (
+    attention, convolution, elementwise, gated, interpolation, linear, loss, movement, normalization, pooling, quantization,
+    recurrent, reduction, regions, scatter, signal,
+)
 """The modules whose import fills the table."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from polymodel.plan import Node
+from polymodel.spec import numpy_dtype
 from polymodel_conformance.oracle import primitives as p
 from polymodel_conformance.oracle.reference import evaluate
 from polymodel_conformance.oracle.table import ORACLE
@@ -58,9 +59,19 @@ def _expand(node: Node, x: Value, shape: Value) -> Value:
         else x.tape.value(x.array & np.ones([int(s) for s in shape.array], bool))
 
 
-@ORACLE.rule(*["Slice", "Tile", "DepthToSpace", "SpaceToDepth", "Trilu", "Gather", "GatherElements", "GatherND"], since=1)
+@ORACLE.rule("ReverseSequence", "Compress", since=9)
+@ORACLE.rule(*["Slice", "Tile", "DepthToSpace", "SpaceToDepth", "Trilu", "Gather", "GatherND"], since=1)
 def _move(node: Node, x: Value, *rest: Value | None) -> Value:
     return _moved(node, x, *rest)[0]
+
+
+@ORACLE.rule("GatherElements", since=11)
+def _gather_elements(node: Node, x: Value, index: Value) -> Value:
+    axis, places = node.axis(), np.arange(x.array.size).reshape(x.shape)
+    grid = list(np.indices(index.shape))
+    grid[axis] = np.where(index.array < 0, index.array + x.shape[axis], index.array)
+    flat = places[tuple(grid)]
+    return p.take(x, flat) if x.is_float else x.tape.value(_at(x.array, flat))
 
 
 @ORACLE.rule("Split", since=1)
@@ -96,48 +107,27 @@ def _cropped(x: Value, pads: Value, axes: Value | None) -> tuple[Value, Value]:
     return cut, pads.tape.value(np.maximum(widths, 0))
 
 
-@ORACLE.rule("ScatterElements", "ScatterND", since=11)
-def _scatter(node: Node, x: Value, index: Value, updates: Value) -> Value:
-    if not x.is_float or node.attributes.get("reduction", "none") not in ("none", "add", None):
-        if x.is_float and x.tape.record:
-            raise NotImplementedError(f"the oracle does not differentiate {node}")
-        return x.tape.value(evaluate(node, [x.array, index.array, updates.array])[0])
-    plain = _without_reduction(node)
-    marks = np.arange(1, updates.array.size + 1, dtype=np.int64).reshape(updates.shape)
-    where = evaluate(plain, [np.zeros(x.shape, np.int64), index.array, marks])[0] - 1
-    if node.attributes.get("reduction") == "add":
-        target = np.full(updates.array.size, -1, np.int64)
-        places = np.arange(x.array.size, dtype=np.int64).reshape(x.shape)
-        reader = _reader(node, places, index.array, updates.shape)
-        target = reader.reshape(-1)
-        return _added(x, updates, target)
-    return p.where(where >= 0, p.take(updates, where), x)
+@ORACLE.rule("CenterCropPad", since=18)
+def _center_crop_pad(node: Node, x: Value, shape: Value) -> Value:
+    axes = [a % x.ndim for a in (node.attr("axes") or range(x.ndim))]
+    key = [slice(None)] * x.ndim
+    widths = [(0, 0)] * x.ndim
+    for axis, size in zip(axes, (int(s) for s in shape.array), strict=True):
+        have = x.shape[axis]
+        if have > size:
+            start = (have - size) // 2
+            key[axis] = slice(start, start + size)
+        else:
+            widths[axis] = ((size - have) // 2, size - have - (size - have) // 2)
+    if not x.is_float:
+        return x.tape.value(np.pad(x.array[tuple(key)], widths))
+    return p.pad(p.pick(x, tuple(key)), widths)
 
 
-def _reader(node: Node, places: Array, index: Array, shape: tuple[int, ...]) -> Array:
-    """Where each update lands in the flattened data."""
-    if node.op_type == "ScatterND":
-        wrapped = np.where(index < 0, index + np.array(places.shape[: index.shape[-1]]), index)
-        return np.asarray(places[tuple(np.moveaxis(wrapped, -1, 0))].reshape(shape))
-    axis = node.axis()
-    grid = list(np.indices(index.shape))
-    grid[axis] = np.where(index < 0, index + places.shape[axis], index)
-    return np.asarray(places[tuple(grid)])
-
-
-def _added(x: Value, updates: Value, target: Array) -> Value:
-    y = x.array.reshape(-1).copy()
-    np.add.at(y, target, updates.array.reshape(-1))
-    t = x.tape
-    return t.push(
-        t.rounded(y.reshape(x.shape)), (x, updates), lambda g: [g, g.reshape(-1)[target].reshape(updates.shape)]
-    )
-
-
-def _without_reduction(node: Node) -> Node:
-    from dataclasses import replace
-
-    return replace(node, attributes={**node.attributes, "reduction": "none"})
+@ORACLE.rule("BitCast", since=26)
+def _bit_cast(node: Node, x: Value) -> Value:
+    held = x.array.astype(numpy_dtype(node.dtype(0)))
+    return x.tape.value(held.view(numpy_dtype(node.outputs[0].dtype)))
 
 
 @ORACLE.rule("OneHot", since=9)

@@ -14,7 +14,7 @@ from polymodel_conformance.oracle.tape import Array, Value
 
 def _flat(x: Value, w: Window, fill: float) -> Value:
     """(N, C, positions in the kernel, *sizes)."""
-    return p.reshape(patches(x, w, fill), (*x.shape[:2], -1, *w.sizes))
+    return p.reshape(patches(x, w, fill), (*x.shape[:2], int(np.prod(w.kernel)), *w.sizes))
 
 
 @ORACLE.rule("MaxPool", since=1)
@@ -69,6 +69,12 @@ def _lp_pool(node: Node, x: Value) -> Value:
     return p.power(p.total(powers, (2,)), 1.0 / order)
 
 
+@ORACLE.rule("GlobalLpPool", since=1)
+def _global_lp(node: Node, x: Value) -> Value:
+    order = float(node.attr("p"))
+    return p.power(p.total(p.power(absolute(x), order), tuple(range(2, x.ndim)), True), 1.0 / order)
+
+
 @ORACLE.rule("GlobalAveragePool", since=1)
 def _global_average(node: Node, x: Value) -> Value:
     return p.mean(x, tuple(range(2, x.ndim)), True)
@@ -76,5 +82,5 @@ def _global_average(node: Node, x: Value) -> Value:
 
 @ORACLE.rule("GlobalMaxPool", since=1)
 def _global_max(node: Node, x: Value) -> Value:
-    flat = p.reshape(x, (*x.shape[:2], -1))
+    flat = p.reshape(x, (*x.shape[:2], int(np.prod(x.shape[2:]))))
     return p.reshape(p.largest(flat, -1)[0], (*x.shape[:2], *(1,) * (x.ndim - 2)))

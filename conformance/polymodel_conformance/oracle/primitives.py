@@ -287,6 +287,17 @@ def take(x: Value, index: Array) -> Value:
     return t.push(y, (x,), vjp)
 
 
+def gathered_sum(x: Value, target: Array, size: int) -> Value:
+    """Every element added to a position of a vector of zeros: the adjoint of `take`."""
+    t, order = x.tape, target.reshape(-1)
+    y = np.bincount(order, x.array.reshape(-1), minlength=size)
+    if t.noise is not None and order.size:
+        squares = np.bincount(order, np.square(x.array).reshape(-1), minlength=size)
+        counts = np.bincount(order, minlength=size)
+        y = np.where(counts > 1, t.noise.reduced(y, squares, max(2, int(counts.max()))), y)
+    return t.push(y, (x,), lambda g: [g[order].reshape(x.shape)])
+
+
 def pick(x: Value, key: tuple[slice | int | Array | None, ...]) -> Value:
     """Basic indexing; every element is read at most once."""
 

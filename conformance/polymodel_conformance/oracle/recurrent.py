@@ -34,7 +34,19 @@ def _activation(name: str, alpha: float | None, beta: float | None) -> Activatio
     def softsign(x: Value) -> Value:
         return p.unary(x, lambda v: v / (1 + np.abs(v)), lambda v, y: 1 / (1 + np.abs(v)) ** 2, 3)
 
+    def elu(x: Value) -> Value:
+        low = p.unary(p.where(x.array > 0, 0.0, x), np.expm1, lambda v, y: np.exp(v), 4)
+        return p.where(p.step(x), x, p.mul(low, 1.0 if alpha is None else alpha))
+
+    def thresholded(x: Value) -> Value:
+        return p.where(p.step(x, 1.0 if alpha is None else alpha), x, 0.0)
+
+    def scaled_tanh(x: Value) -> Value:
+        inner = p.mul(x, 1.0 if beta is None else beta)
+        return p.mul(p.unary(inner, *CURVES["Tanh"]), 1.0 if alpha is None else alpha)
+
     special = {"relu": relu, "leakyrelu": leaky, "hardsigmoid": hard, "affine": affine, "softsign": softsign}
+    special |= {"elu": elu, "thresholdedrelu": thresholded, "scaledtanh": scaled_tanh}
     if name.lower() in special:
         return special[name.lower()]
     curve = CURVES[name.capitalize()]

@@ -99,7 +99,7 @@ def _extreme(node: Node, x: Value, axes: Value | None = None) -> Value:
             return x.tape.value(f(x.array, axis=over, keepdims=keep, initial=nothing))
         return x.tape.value(np.asarray(f(x.array, axis=over, keepdims=keep)))
     rest = [i for i in range(x.ndim) if i not in over]
-    flat = p.reshape(p.transpose(x, (*rest, *over)), (*(x.shape[i] for i in rest), -1))
+    flat = p.reshape(p.transpose(x, (*rest, *over)), (*(x.shape[i] for i in rest), int(np.prod([x.shape[i] for i in over]))))
     y = p.largest(flat if sign > 0 else p.neg(flat), -1)[0]
     y = y if sign > 0 else p.neg(y)
     return p.reshape(y, [1 if i in over else n for i, n in enumerate(x.shape)]) if keep else y
@@ -123,7 +123,7 @@ def _prod(node: Node, x: Value, axes: Value | None = None) -> Value:
 
     def vjp(g: Array) -> list[Array]:
         rest = [i for i in range(x.ndim) if i not in over]
-        flat = x.array.transpose((*rest, *over)).reshape((*(x.shape[i] for i in rest), -1))
+        flat = x.array.transpose((*rest, *over)).reshape((*(x.shape[i] for i in rest), int(np.prod([x.shape[a] for a in over]))))
         others = np.empty_like(flat)
         for i in range(flat.shape[-1]):
             others[..., i] = np.delete(flat, i, -1).prod(-1)
@@ -158,6 +158,17 @@ def log_softmax(x: Value, axis: int) -> Value:
     return p.sub(shifted, _log(p.total(_exp(shifted), (axis,), True)))
 
 
+@ORACLE.rule("Hardmax", since=1)
+def _hardmax(node: Node, x: Value) -> Value:
+    axis = node.axis()
+    if x.array.size == 0:
+        return x
+    first = np.expand_dims(p.largest(x, axis)[1], axis)
+    y = np.zeros(x.shape)
+    np.put_along_axis(y, first, 1.0, axis)
+    return x.tape.push(y, (x,), lambda g: [np.zeros(x.shape)])
+
+
 @ORACLE.rule("CumSum", since=11)
 def _cumsum(node: Node, x: Value, axis: Value) -> Value:
     along, t = int(axis.array) % x.ndim, x.tape
@@ -171,6 +182,31 @@ def _cumsum(node: Node, x: Value, axis: Value) -> Value:
     back = list(range(x.ndim))
     back[along], back[-1] = back[-1], back[along]
     return p.transpose(p.matmul(p.transpose(x, back), t.value(matrix.T)), back)
+
+
+@ORACLE.rule("CumProd", since=26)
+def _cumprod(node: Node, x: Value, axis: Value) -> Value:
+    along, exclusive, reverse = int(axis.array.reshape(())) % x.ndim, node.attr("exclusive"), node.attr("reverse")
+    if not x.is_float:
+        return x.tape.value(_integer_products(x.array, along, exclusive, reverse))
+    places = range(x.shape[along])
+    kept: dict[int, Value] = {}
+    product: Value | None = None
+    for i in reversed(places) if reverse else places:
+        item = p.pick(x, (*(slice(None),) * along, slice(i, i + 1)))
+        before, product = product, item if product is None else p.mul(product, item)
+        one = x.tape.value(np.ones(item.shape))
+        kept[i] = (one if before is None else before) if exclusive else product
+    return p.concat([kept[i] for i in places], along) if kept else x
+
+
+def _integer_products(x: Array, axis: int, exclusive: int, reverse: int) -> Array:
+    x = np.flip(x, axis) if reverse else x
+    if exclusive:
+        ones = np.ones_like(np.take(x, [0], axis))
+        x = np.concatenate([ones, np.take(x, range(x.shape[axis] - 1), axis)], axis)
+    y = np.cumprod(x, axis, dtype=x.dtype)
+    return np.flip(y, axis) if reverse else y
 
 
 @ORACLE.rule("TopK", since=1)
