@@ -42,6 +42,16 @@ def numpy_dtype(name: str) -> np.dtype:
     return np.dtype(onnx_dtype(name).numpy())
 
 
+@cache
+def _name_of(dtype: np.dtype) -> str:
+    return dtype_name(ir.DataType.from_numpy(dtype.newbyteorder("=")))
+
+
+def array_dtype(array: np.ndarray) -> str:
+    """The NumPy-style name of an array's ONNX element type: ml_dtypes' float8_e4m3fn is "float8e4m3fn"."""
+    return "string" if array.dtype.kind in "OUS" else _name_of(array.dtype)
+
+
 @final
 @dataclass(frozen=True)
 class TensorSpec:
@@ -136,7 +146,7 @@ def spec_of(value: ir.Value) -> TensorSpec:
 
 def spec_of_array(array: np.ndarray) -> TensorSpec:
     """The spec of an array; strings are held as objects."""
-    return TensorSpec(array.shape, "string" if array.dtype.kind in "OSU" else array.dtype.name)
+    return TensorSpec(array.shape, array_dtype(array))
 
 
 def ir_shape(spec: TensorSpec) -> ir.Shape:

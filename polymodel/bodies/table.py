@@ -21,7 +21,7 @@ from polymodel.inference import OPSET
 from polymodel.passes.specialize import lower_call
 from polymodel.plan import Node
 from polymodel.rules import RuleTable
-from polymodel.spec import TensorSpec
+from polymodel.spec import TensorSpec, spec_of_array
 
 BODIES = RuleTable("bodies")
 """Bodies by operator: ``@BODIES.rule("Upsample", since=10)``."""
@@ -70,7 +70,7 @@ class Body:
             self._specs.update((n, s) for n, s in zip(made.output_names, made.outputs, strict=True) if n)
         else:
             self._known.update(made)
-            self._specs.update((n, TensorSpec(a.shape, a.dtype.name)) for n, a in made.items())
+            self._specs.update((n, spec_of_array(a)) for n, a in made.items())
         return tuple(names)
 
     def constant(self, value: Any, dtype: str | None = None) -> str:
@@ -81,7 +81,7 @@ class Body:
         self._count += 1
         name = f"{self.node.name}/constant_{self._count}"
         self._known[name] = array
-        self._specs[name] = TensorSpec(array.shape, array.dtype.name)
+        self._specs[name] = spec_of_array(array)
         return name
 
     def spec(self, name: str) -> TensorSpec:

@@ -25,7 +25,7 @@ from polymodel.inference import OPSET, schema, type_proto
 from polymodel.passes.specialize import lower_call, prune
 from polymodel.plan import Node, Plan
 from polymodel.rules import RuleTable
-from polymodel.spec import TensorSpec
+from polymodel.spec import TensorSpec, spec_of_array
 
 STANDARD = frozenset({"", "ai.onnx.ml"})
 
@@ -93,7 +93,7 @@ def _expand(
             nodes.extend(_expand(call, table, own, specs, known))
         else:
             known.update(call)
-            specs.update((n, TensorSpec(a.shape, a.dtype.name)) for n, a in call.items())
+            specs.update((n, spec_of_array(a)) for n, a in call.items())
     return nodes
 
 
