@@ -7,6 +7,7 @@ passes/carry_types.py; this file says which type carries which, and converts arr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import final
@@ -138,7 +139,7 @@ class Float:
     @property
     def most(self) -> int:
         """Exponent of the largest finite number."""
-        return int(np.floor(np.log2(self.largest)))
+        return math.frexp(self.largest)[1] - 1
 
 
 INTEGERS = {f"{u}int{n}": Integer(n, not u) for u in ("", "u") for n in (2, 4, 8, 16, 32, 64)}

@@ -17,11 +17,13 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from polymodel.inference import OPSET
 from polymodel.passes.specialize import lower_call
 from polymodel.plan import Node
 from polymodel.rules import RuleTable
 from polymodel.spec import TensorSpec, spec_of_array
+
+OPSET = onnx.defs.onnx_opset_version()
+"""What bodies are written in: the newest opset, whose operators take the most element types."""
 
 BODIES = RuleTable("bodies")
 """Bodies by operator: ``@BODIES.rule("Upsample", since=10)``."""
@@ -41,9 +43,7 @@ class Body:
         opset: version of the standard that the calls mean.
     """
 
-    def __init__(
-        self, node: Node, specs: dict[str, TensorSpec], known: dict[str, np.ndarray], opset: int = OPSET
-    ) -> None:
+    def __init__(self, node: Node, specs: dict[str, TensorSpec], known: dict[str, np.ndarray], opset: int = OPSET) -> None:
         self.node = node
         self.nodes: list[Node] = []
         self._specs = specs
@@ -107,8 +107,12 @@ def write_body(node: Node, specs: dict[str, TensorSpec], known: dict[str, np.nda
     """The calls that replace a call for which `BODIES` has a body, with its outputs under its own names."""
     b = Body(node, specs, known)
     found = BODIES.find(node).function(b, node, *(n or None for n in node.input_names))
-    results = found if isinstance(found, tuple) else (found,)
-    renamed: dict[str, str] = {}
+    return named(b, found if isinstance(found, tuple) else (found,), specs, known)
+
+
+def named(b: Body, results: tuple[str, ...], specs: dict[str, TensorSpec], known: dict[str, np.ndarray]) -> list[Node]:
+    """The calls that were made, with results under the names of the outputs of the call that they replace."""
+    node, renamed = b.node, dict[str, str]()
     made = {n for call in b.nodes for n in call.output_names}
     for outer, inner in zip(node.output_names, results, strict=False):
         if not outer:
@@ -121,14 +125,19 @@ def write_body(node: Node, specs: dict[str, TensorSpec], known: dict[str, np.nda
     return [_renamed(call, renamed) for call in b.nodes]
 
 
-def _identity(
-    node: Node, inner: str, outer: str, specs: Mapping[str, TensorSpec], known: Mapping[str, np.ndarray]
-) -> Node:
+def _identity(node: Node, inner: str, outer: str, specs: Mapping[str, TensorSpec], known: Mapping[str, np.ndarray]) -> Node:
     spec = specs[inner]
     return Node(
-        op_type="Identity", domain="", version=onnx.defs.get_schema("Identity", OPSET).since_version,
-        name=f"{node.name}/{outer}", attributes={}, input_names=(inner,), output_names=(outer,), inputs=(spec,),
-        outputs=(spec,), constants={0: known[inner]} if inner in known else {},
+        op_type="Identity",
+        domain="",
+        version=onnx.defs.get_schema("Identity", OPSET).since_version,
+        name=f"{node.name}/{outer}",
+        attributes={},
+        input_names=(inner,),
+        output_names=(outer,),
+        inputs=(spec,),
+        outputs=(spec,),
+        constants={0: known[inner]} if inner in known else {},
     )
 
 

@@ -1,4 +1,4 @@
-"""Comparisons, boolean operators and selection.
+"""Comparisons, boolean and bitwise operators, selection.
 
 MXNet's own logical kernels reject bool: And is a product, Or a sum, Xor an inequality, all of bool tensors.
 """
@@ -18,6 +18,9 @@ _BINARY = {
     "And": (7, "_npi_multiply"),
     "Or": (7, "_npi_add"),
     "Xor": (7, "_npi_not_equal"),
+    "BitwiseAnd": (18, "_npi_bitwise_and"),
+    "BitwiseOr": (18, "_npi_bitwise_or"),
+    "BitwiseXor": (18, "_npi_bitwise_xor"),
 }
 
 
@@ -32,6 +35,11 @@ _register_binary()
 @TABLE.rule("Not", since=1)
 def not_(node: Node, x: Symbol) -> Symbol:
     return op("_npi_logical_not", x)
+
+
+@TABLE.rule("BitwiseNot", since=18)
+def bitwise_not(node: Node, x: Symbol) -> Symbol:
+    return op("_npi_bitwise_not", x)
 
 
 @TABLE.rule("IsNaN", since=9)

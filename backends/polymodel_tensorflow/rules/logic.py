@@ -7,6 +7,7 @@ from typing import Any
 
 from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf
+from polymodel_tensorflow.dtypes import dtype_of_onnx
 from polymodel_tensorflow.rules.table import TABLE
 
 _COMPARE: dict[str, tuple[int, Callable[[Any, Any], Any]]] = {
@@ -56,6 +57,13 @@ def bit_shift(node: Node, x: Any, by: Any) -> Any:
         return tf.where(beyond, tf.zeros((), x.dtype), tf.bitwise.left_shift(x, kept))
     shifted = tf.bitwise.right_shift(x, kept)
     return tf.where(beyond, tf.zeros((), x.dtype), shifted) if x.dtype.is_unsigned else shifted
+
+
+@TABLE.rule("BitCast", since=26)
+def bit_cast(node: Node, x: Any) -> Any:
+    target = dtype_of_onnx(int(node.attr("to")))
+    bits = tf.cast(x, tf.uint8) if x.dtype == tf.bool else x
+    return tf.not_equal(bits, tf.zeros((), bits.dtype)) if target == tf.bool else tf.bitcast(bits, target)
 
 
 @TABLE.rule("Where", since=9)

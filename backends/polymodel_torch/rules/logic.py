@@ -7,7 +7,8 @@ from typing import Any
 
 from polymodel.plan import Node
 from polymodel_torch.compat import torch
-from polymodel_torch.rules.table import TABLE
+from polymodel_torch.dtypes import from_enum
+from polymodel_torch.rules.table import TABLE, leaf
 
 _PLAIN: dict[str, tuple[int, Callable[..., Any]]] = {
     "Equal": (13, torch.eq),
@@ -44,3 +45,25 @@ def isinf(node: Node, x: Any) -> Any:
     if positive:
         return torch.isposinf(x)
     return torch.isneginf(x) if negative else torch.zeros_like(x, dtype=torch.bool)
+
+
+@TABLE.rule("BitShift", since=11)
+def bit_shift(node: Node, x: Any, by: Any) -> Any:
+    return _shift(x, by, node.attr("direction") == "LEFT")
+
+
+@leaf
+def _shift(x: torch.Tensor, by: torch.Tensor, left: bool) -> torch.Tensor:
+    """A shift by a negative number or by the width or more leaves nothing of the value but, to the right, its sign."""
+    width = x.element_size() * 8
+    beyond = (by < 0) | (by >= width)
+    kept = torch.where(beyond, width - 1, by)
+    if left:
+        return torch.where(beyond, 0, torch.bitwise_left_shift(x, kept))
+    shifted = torch.bitwise_right_shift(x, kept)
+    return shifted if x.dtype.is_signed else torch.where(beyond, 0, shifted)
+
+
+@TABLE.rule("BitCast", since=26)
+def bit_cast(node: Node, x: Any) -> Any:
+    return x.view(from_enum(node.attr("to")))
