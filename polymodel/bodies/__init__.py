@@ -1,6 +1,11 @@
-"""Bodies of operators that the standard leaves primitive; importing this package fills the table."""
+"""Bodies of operators that the standard leaves primitive; importing this package fills the table: every file of it."""
 
-from polymodel.bodies import integers, movement, quantized, rounding
+from importlib import import_module
+from pkgutil import iter_modules
+
 from polymodel.bodies.table import BODIES, Body, write_body
 
-__all__ = ["BODIES", "Body", "integers", "movement", "quantized", "rounding", "write_body"]
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["BODIES", "Body", "write_body"]
