@@ -87,6 +87,11 @@ def infer(
         raise GraphError(f"{describe(node, inputs)}: {error}") from None
     if node.op_type in _SHAPED_LIKE_INPUT and node.domain == "":
         found = {node.output[0]: types[node.input[0]]}
+    if node.op_type == "MaxUnpool" and node.domain == "" and len(inputs) > 2 and (data_spec := inputs[0]) is not None:
+        # The schema's inference says nothing when output_shape is given.
+        sizes = constants.get(node.input[2])
+        shape = (None,) * data_spec.rank if sizes is None else tuple(int(n) for n in sizes)
+        found = {node.output[0]: type_proto(TensorSpec(shape, data_spec.dtype))}
     specs = []
     for name in node.output:
         if not name:
