@@ -115,15 +115,15 @@ class Interpolation:
         raise GraphError(f"Resize has no coordinate_transformation_mode {self.transform!r}")
 
     def _rounded(self, place: np.ndarray) -> np.ndarray:
-        if self.rounding == "round_prefer_floor":
-            return np.ceil(place - 0.5)
-        if self.rounding == "round_prefer_ceil":
-            return np.floor(place + 0.5)
-        if self.rounding == "floor":
-            return np.floor(place)
-        if self.rounding == "ceil":
-            return np.ceil(place)
-        raise GraphError(f"Resize has no nearest_mode {self.rounding!r}")
+        ways = {
+            "round_prefer_floor": np.ceil(place - 0.5),
+            "round_prefer_ceil": np.floor(place + 0.5),
+            "floor": np.floor(place),
+            "ceil": np.ceil(place),
+        }
+        if self.rounding not in ways:
+            raise GraphError(f"Resize has no nearest_mode {self.rounding!r}; it has {', '.join(ways)}")
+        return ways[self.rounding]
 
     def _cubic(self, d: np.ndarray) -> np.ndarray:
         """Equation (4) of Keys, https://ieeexplore.ieee.org/document/1163711, of a distance."""

@@ -53,7 +53,8 @@ def _base(node: Node, kernel: list[int], out: tuple[int, ...]) -> np.ndarray:
     pads = tuple(node.attr("pads") or (0,) * (2 * rank))[:rank]
     starts = np.meshgrid(*(np.arange(o) * s - p for o, s, p in zip(out, strides, pads, strict=True)), indexing="ij")
     taps = np.meshgrid(*(np.arange(k) * d for k, d in zip(kernel, dilations, strict=True)), indexing="ij")
-    return np.stack([t.reshape(-1, 1) + s.reshape(1, -1) for t, s in zip(taps, starts, strict=True)], 1)[None]
+    places: np.ndarray = np.stack([t.reshape(-1, 1) + s.reshape(1, -1) for t, s in zip(taps, starts, strict=True)], 1)
+    return places[None]
 
 
 @BODIES.rule("Col2Im", since=18)

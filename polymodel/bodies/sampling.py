@@ -165,7 +165,8 @@ class Sampler:
         below = b.call("Floor", place)
         ratio, first = b.call("Sub", place, below), b.cast(below, "int64")
         if self.mode in ("linear", "bilinear"):
-            shifts, weights = (0, 1), (b.call("Sub", number(b, 1.0, place), ratio), ratio)
+            shifts: tuple[int, ...] = (0, 1)
+            weights: tuple[str, ...] = (b.call("Sub", number(b, 1.0, place), ratio), ratio)
         elif self.mode in ("cubic", "bicubic"):
             shifts, weights = (-1, 0, 1, 2), tuple(_cubic(b, ratio, t) for t in (-1, 0, 1, 2))
         else:
