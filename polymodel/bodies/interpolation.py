@@ -115,7 +115,7 @@ class Interpolation:
         raise GraphError(f"Resize has no coordinate_transformation_mode {self.transform!r}")
 
     def _rounded(self, place: np.ndarray) -> np.ndarray:
-        ways = {
+        ways: dict[str, np.ndarray] = {
             "round_prefer_floor": np.ceil(place - 0.5),
             "round_prefer_ceil": np.floor(place + 0.5),
             "floor": np.floor(place),
