@@ -36,7 +36,11 @@ def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray], needed: Sequenc
     feeds: dict[str, np.ndarray] = {}
     for name in wanted:
         if name not in inputs:
-            raise DataError(f"input {name!r} {specs[name]} is missing; received {', '.join(inputs) or 'nothing'}")
+            what = f" {specs[name]}" if name in specs else ""
+            raise DataError(f"input {name!r}{what} is missing; received {', '.join(inputs) or 'nothing'}")
+        if name not in specs:  # a sequence, an optional, a tensor of any rank
+            feeds[name] = inputs[name]
+            continue
         array, want = np.asarray(inputs[name]), numpy_dtype(specs[name].dtype)
         if array.dtype != want:
             if not np.can_cast(array.dtype, want, "safe"):
@@ -45,5 +49,6 @@ def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray], needed: Sequenc
                 )
             array = array.astype(want)
         feeds[name] = array
-    bind_dims({n: specs[n] for n in feeds}, {n: a.shape for n, a in feeds.items()})
+    known = {n: specs[n] for n in feeds if n in specs}
+    bind_dims(known, {n: feeds[n].shape for n in known})
     return feeds

@@ -64,6 +64,7 @@ class Capabilities:
     Attributes:
         dtypes: element types of the framework that its programs take.
         compile: values of CompileOptions.compile that it knows, besides "auto".
+        dynamic_sizes: whether a program may hold sizes that are known only once they are computed.
         cuda: whether it has CUDA code for the devices named in `cuda_note`.
         notes: true limits of the framework, for people.
     """
@@ -71,4 +72,5 @@ class Capabilities:
     dtypes: frozenset[str]
     compile: frozenset[str] = frozenset({"native"})
     cuda: bool = True
+    dynamic_sizes: bool = True
     notes: tuple[str, ...] = field(default=())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
+import onnx
 
 from polymodel.errors import NeedsStaticShape
 from polymodel.spec import Dim, TensorSpec
@@ -111,6 +112,18 @@ class Node:
     def __str__(self) -> str:
         inputs = ", ".join("-" if s is None else str(s) for s in self.inputs)
         return f"{self.name or self.op_type!r} {self.op_type}({inputs})"
+
+
+def call_proto(node: Node) -> onnx.NodeProto:
+    """The call as a protobuf message."""
+    given = onnx.defs.get_schema(node.op_type, node.version, node.domain).attributes
+    proto = onnx.helper.make_node(node.op_type, node.input_names, node.output_names, node.name, domain=node.domain)
+    for name, value in node.attributes.items():
+        if value is not None:
+            plain = onnx.numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+            kind: Any = given[name].type  # an enumeration that its stub does not describe
+            proto.attribute.append(onnx.helper.make_attribute(name, plain, attr_type=kind.value))
+    return proto
 
 
 @final

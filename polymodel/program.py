@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, final
 
 import numpy as np
 
 from polymodel import random
-from polymodel.errors import GraphError, NeedsStaticShape, ShapeError
+from polymodel.errors import GraphError, NeedsHost, NeedsStaticShape, ShapeError
 from polymodel.feeds import check_inputs, is_float
 from polymodel.graph import Graph
 from polymodel.options import CompileOptions, Training
 from polymodel.passes.specialize import required_inputs, specialize
 from polymodel.plan import Plan
-from polymodel.spec import TensorSpec, bind_dims, numpy_dtype
+from polymodel.replay import ByTurns
+from polymodel.spec import TensorSpec, bind_dims, numpy_dtype, spec_of_array
+from polymodel.turns import check_compilable, is_setting
 
 if TYPE_CHECKING:
     from polymodel.backend import Backend
@@ -44,6 +47,7 @@ class Program(ABC):
         self._compiled: dict[Any, Any] = {}
         self._level: dict[Any, int] = {}
         self._required: dict[Any, tuple[str, ...]] = {}
+        self._host_operators: set[str] = set()
 
     # -- what users call --------------------------------------------------------------------------------------------
 
@@ -63,7 +67,10 @@ class Program(ABC):
         """
         names = tuple(outputs) if outputs is not None else self.graph.outputs
         key = ("predict", names)
-        run, feeds = self._lookup(key, self.graph, names, inputs, self._compile_predict)
+        try:
+            run, feeds = self._lookup(key, self.graph, names, inputs, self._compile_predict)
+        except NeedsHost:
+            return self._by_turns.predict(self.graph, names, inputs)
         result: Arrays = run(feeds)
         return result
 
@@ -87,12 +94,15 @@ class Program(ABC):
         names = tuple(cotangents)
         specs = self.graph.specs
         if wrt is None:
-            wrt = (*self.graph.trainable, *(n for n in self.graph.inputs if is_float(specs[n].dtype)))
+            wrt = (*self.graph.trainable, *(n for n in self.graph.inputs if n in specs and is_float(specs[n].dtype)))
         key = ("gradients", names, tuple(wrt))
         target = tuple(wrt)
-        run, feeds = self._lookup(
-            key, self.graph, names, inputs, lambda plan: self._compile_gradients(plan, target), target
-        )
+        try:
+            run, feeds = self._lookup(
+                key, self.graph, names, inputs, lambda plan: self._compile_gradients(plan, target), target
+            )
+        except NeedsHost:
+            run, feeds = self._by_turns.gradients(self.graph, names, inputs, target, self._compile_gradients)
         for name, cotangent in cotangents.items():
             _check_cotangent(name, cotangent, self.graph, feeds)
         result: Arrays = run(feeds, cotangents)
@@ -127,11 +137,15 @@ class Program(ABC):
             outputs = (*training.returns, *training.graph.updates.values())
             feeds = check_inputs(training.graph, inputs, None)
             dims = bind_dims({n: training.graph.specs[n] for n in feeds}, {n: a.shape for n, a in feeds.items()})
-            plan = specialize(training.graph, outputs, dims)
-            streams = {n: s for n, s in training.graph.streams.items() if n in plan.inputs}
+            needed, streams = self._needs(training.graph, required_inputs(training.graph, outputs))
             shapes = {n: _concrete(s.spec.bind(dims)) for n, s in streams.items()}
-            needed = [n for n in training.graph.inputs if n in plan.inputs]
-            entry = self._compiled[key] = (self._compile_step(plan, training), needed, streams, shapes)
+            try:
+                plan = specialize(training.graph, outputs, dims)
+                check_compilable(plan, self)
+                run = self._compile_step(plan, training)
+            except (NeedsHost, NeedsStaticShape):
+                run = self._by_turns.step(training.graph, outputs, lambda plan: self._compile_step(plan, training))
+            entry = self._compiled[key] = (run, needed, streams, shapes)
         run, needed, streams, shapes = entry
         feeds = {n: inputs[n] for n in needed}
         for name, stream in streams.items():
@@ -233,17 +247,20 @@ class Program(ABC):
         """The compiled function for some outputs, and what to feed it.
 
         One function for all sizes where the rules allow it; else one for each combination of sizes; else, where an
-        operator takes axes or counts from outside, one for each value of those.
+        operator takes axes or counts from outside, one for each value of those; else NeedsHost: see turns.py.
         """
         if key not in self._required:
             self._required[key] = required_inputs(graph, outputs)
         feeds = check_inputs(graph, inputs, self._required[key])
         dims: dict[str, int] = {}
         entry: Any = None
+        if self._level.get(key, 0) > 2:
+            raise NeedsHost(f"{', '.join(outputs)} are computed by turns")
         for level in range(self._level.get(key, 0), 3):
             if level and not dims:
-                dims = bind_dims({n: graph.specs[n] for n in feeds}, {n: a.shape for n, a in feeds.items()})
-            settings = {n: a for n, a in feeds.items() if _is_setting(a) and n not in differentiated}
+                specs = {n: graph.specs[n] for n in feeds if n in graph.specs}
+                dims = bind_dims(specs, {n: feeds[n].shape for n in specs})
+            settings = {n: a for n, a in feeds.items() if is_setting(a) and n not in differentiated}
             values = settings if level == 2 else {}
             shaped = key if level == 0 else (*key, *((n, a.shape) for n, a in feeds.items()))
             shaped = (*shaped, *((n, a.tobytes()) for n, a in values.items()))
@@ -251,27 +268,64 @@ class Program(ABC):
             if entry is None:
                 try:
                     plan = specialize(graph, outputs, dims if level else None, values)
-                    entry = self._compiled[shaped] = (build(plan), *self._needs(graph, plan))
-                except (NeedsStaticShape, ShapeError):
-                    if level == 2:
+                    check_compilable(plan, self)
+                    entry = self._compiled[shaped] = (build(plan), *self._needs(graph, plan.inputs))
+                except NeedsHost:
+                    self._level[key] = 3
+                    raise
+                except (NeedsStaticShape, ShapeError) as error:
+                    if level < 2:
+                        continue
+                    if isinstance(error, ShapeError):
                         raise
-                    continue
+                    self._level[key] = 3
+                    raise NeedsHost(str(error)) from None
                 self._level[key] = level
             break
         run, needed, streams = entry
         feeds = {n: feeds[n] for n in needed}
         if streams:
-            dims = bind_dims({n: graph.specs[n] for n in inputs}, {n: np.shape(a) for n, a in inputs.items()})
+            dims = bind_dims({n: graph.specs[n] for n in feeds}, {n: np.shape(a) for n, a in feeds.items()})
         for name, stream in streams.items():
             shape = _concrete(stream.spec.bind(dims))
             feeds[name] = random.mask(self.options.seed, name, 0, shape, stream.rate)
         return run, feeds
 
     @staticmethod
-    def _needs(graph: Graph, plan: Plan) -> tuple[list[str], dict[str, Any]]:
-        return [n for n in graph.inputs if n in plan.inputs], {
-            n: s for n, s in graph.streams.items() if n in plan.inputs
-        }
+    def _needs(graph: Graph, names: Container[str]) -> tuple[list[str], dict[str, Any]]:
+        return [n for n in graph.inputs if n in names], {n: s for n, s in graph.streams.items() if n in names}
+
+    # -- for what runs by turns -------------------------------------------------------------------------------------
+
+    @cached_property
+    def _by_turns(self) -> ByTurns:
+        return ByTurns(self)
+
+    @property
+    def host_operators(self) -> frozenset[str]:
+        """Operators that have run on the host so far; empty when everything was compiled."""
+        return frozenset(self._host_operators)
+
+    @final
+    def note_host(self, op_type: str) -> None:
+        """Remember that an operator ran on the host."""
+        self._host_operators.add(op_type)
+
+    @final
+    def compile_plan(self, plan: Plan) -> Predict:
+        """A function from input arrays to output arrays; parameters and buffers are the program's own."""
+        return self._compile_predict(plan)
+
+    @final
+    def state_specs(self) -> dict[str, TensorSpec]:
+        """Spec of every parameter and buffer."""
+        state = {**self.graph.parameters, **self.graph.buffers}
+        return {n: spec_of_array(a) for n, a in state.items()}
+
+    @final
+    def state_array(self, name: str) -> np.ndarray:
+        """The current value of a parameter or buffer."""
+        return self._read("parameters" if name in self.graph.parameters else "buffers")[name]
 
 
 def _check_cotangent(name: str, cotangent: np.ndarray, graph: Graph, feeds: Mapping[str, np.ndarray]) -> None:
@@ -282,11 +336,6 @@ def _check_cotangent(name: str, cotangent: np.ndarray, graph: Graph, feeds: Mapp
     if len(got) != want.rank or any(isinstance(w, int) and w != g for w, g in zip(want.shape, got, strict=True)):
         shown = tuple(want.shape) if want.is_static else want
         raise ShapeError(f"the cotangent of {name!r} has shape {got}, the output has {shown}")
-
-
-def _is_setting(array: np.ndarray) -> bool:
-    """Whether an input may be an operator's setting (axes, sizes, counts) rather than data."""
-    return array.size <= (16 if array.dtype.kind == "f" else 1024) and array.ndim <= 1
 
 
 def _concrete(spec: TensorSpec) -> tuple[int, ...]:

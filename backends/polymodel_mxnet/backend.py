@@ -43,7 +43,7 @@ class MXNetBackend(Backend):
         return ("cpu", *(f"cuda:{i}" for i in range(mxnet.context.num_gpus())))
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(dtypes=NAMES, notes=_NOTES)
+        return Capabilities(dtypes=NAMES, dynamic_sizes=False, notes=_NOTES)
 
     def threads(self) -> int:
         return compat.threads()

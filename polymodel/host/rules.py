@@ -1,5 +1,5 @@
-"""Host rules by the ONNX reference implementation: operators on strings, sequences, optionals, images and trees, and
-operators on arrays whose kernels exist in no framework."""
+"""Host rules: operators on strings, sequences, optionals, images and trees, and operators on arrays whose kernels exist in
+no framework; by the ONNX reference implementation but for optionals, which it wraps in lists."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ from polymodel.host.table import HOST
 STRINGS = ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer")
 SEQUENCES = (
     "ConcatFromSequence",
-    "Optional",
-    "OptionalGetElement",
-    "OptionalHasElement",
     "SequenceAt",
     "SequenceConstruct",
     "SequenceEmpty",
@@ -75,3 +72,20 @@ def _evaluator(data: bytes, opsets: tuple[tuple[str, int], ...]) -> ReferenceEva
     graph.output.extend(onnx.ValueInfoProto(name=n) for n in proto.output if n)
     imports = [onnx.helper.make_opsetid(d, v) for d, v in opsets]
     return ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=imports))
+
+
+@HOST.rule("Optional", since=15, host=True)
+def optional(proto: onnx.NodeProto, values: Sequence[Any], opsets: Mapping[str, int]) -> Sequence[Any]:
+    return [values[0] if values else None]
+
+
+@HOST.rule("OptionalGetElement", since=15, host=True)
+def optional_get_element(proto: onnx.NodeProto, values: Sequence[Any], opsets: Mapping[str, int]) -> Sequence[Any]:
+    if values[0] is None:
+        raise ValueError("the optional is empty: OptionalHasElement tells before")
+    return [values[0]]
+
+
+@HOST.rule("OptionalHasElement", since=15, host=True)
+def optional_has_element(proto: onnx.NodeProto, values: Sequence[Any], opsets: Mapping[str, int]) -> Sequence[Any]:
+    return [np.asarray(bool(values) and values[0] is not None)]

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -50,6 +50,14 @@ def expand_functions(plan: Plan, table: RuleTable, *, bodies: bool = True) -> Pl
         nodes.extend(_expand(node, table, own, specs, known))
     nodes = [_with_constants(node, known) for node in nodes]
     return prune(replace(plan, nodes=tuple(nodes), constants=known, specs=specs))
+
+
+def expand_nodes(
+    nodes: Sequence[Node], table: RuleTable, specs: dict[str, TensorSpec], known: dict[str, np.ndarray]
+) -> list[Node]:
+    """The same calls with those replaced that a backend has no rule for; what is made inside is added to both dicts."""
+    found = [inner for node in nodes for inner in _expand(node, table, BODIES, specs, known)]
+    return [_with_constants(node, known) for node in found]
 
 
 def has_rule(table: RuleTable, node: Node) -> bool:

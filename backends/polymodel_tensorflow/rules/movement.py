@@ -52,13 +52,13 @@ def flatten(node: Node, x: Any) -> Any:
 
 @TABLE.rule("Squeeze", since=1)
 def squeeze(node: Node, x: Any, axes: Any = None) -> Any:
-    given = tuple(int(a) for a in node.const(1)) if node.has_input(1) else node.attr("axes")
+    given = tuple(int(a) for a in node.const(1).reshape(-1)) if node.has_input(1) else node.attr("axes")
     return tf.squeeze(x, [a % node.rank() for a in given] if given else None)
 
 
 @TABLE.rule("Unsqueeze", since=1)
 def unsqueeze(node: Node, x: Any, axes: Any = None) -> Any:
-    given = tuple(int(a) for a in node.const(1)) if node.has_input(1) else node.attr("axes")
+    given = tuple(int(a) for a in node.const(1).reshape(-1)) if node.has_input(1) else node.attr("axes")
     rank = node.rank() + len(given)
     for axis in sorted(a % rank for a in given):
         x = tf.expand_dims(x, axis)

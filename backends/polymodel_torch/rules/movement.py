@@ -64,7 +64,7 @@ def flatten(node: Node, x: Any) -> Any:
 def squeeze(node: Node, x: Any, axes: Any = None) -> Any:
     rank = node.rank()
     if node.has_input(1):
-        which = {int(a) % rank for a in node.const(1)}
+        which = {int(a) % rank for a in node.const(1).reshape(-1)}
     else:
         which = {a for a, d in enumerate(node.shape()) if d == 1}
     for axis in sorted(which, reverse=True):
@@ -74,7 +74,7 @@ def squeeze(node: Node, x: Any, axes: Any = None) -> Any:
 
 @TABLE.rule("Unsqueeze", since=13)
 def unsqueeze(node: Node, x: Any, axes: Any) -> Any:
-    given = [int(a) for a in node.const(1)]
+    given = [int(a) for a in node.const(1).reshape(-1)]
     rank = node.rank() + len(given)
     for axis in sorted(a % rank for a in given):
         x = torch.unsqueeze(x, axis)
