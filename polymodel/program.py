@@ -14,7 +14,7 @@ from polymodel.errors import GraphError, NeedsHost, NeedsStaticShape, ShapeError
 from polymodel.feeds import check_inputs, is_float
 from polymodel.graph import Graph
 from polymodel.options import CompileOptions, Training
-from polymodel.passes.specialize import required_inputs, specialize
+from polymodel.passes.specialize import required_inputs, required_values, specialize
 from polymodel.plan import Plan
 from polymodel.replay import ByTurns
 from polymodel.spec import TensorSpec, bind_dims, numpy_dtype, spec_of_array
@@ -137,7 +137,7 @@ class Program(ABC):
             outputs = (*training.returns, *training.graph.updates.values())
             feeds = check_inputs(training.graph, inputs, None)
             dims = bind_dims({n: training.graph.specs[n] for n in feeds}, {n: a.shape for n, a in feeds.items()})
-            needed, streams = self._needs(training.graph, required_inputs(training.graph, outputs))
+            needed, streams = self._needs(training.graph, required_values(training.graph, outputs))
             shapes = {n: _concrete(s.spec.bind(dims)) for n, s in streams.items()}
             try:
                 plan = specialize(training.graph, outputs, dims)

@@ -23,7 +23,7 @@ from polymodel.passes.lower_call import lower_call
 from polymodel.plan import Plan
 from polymodel.spec import spec_of, spec_of_array
 
-__all__ = ["lower_call", "needed_calls", "opsets_of", "prune", "required_inputs", "specialize"]
+__all__ = ["lower_call", "needed_calls", "opsets_of", "prune", "required_inputs", "required_values", "specialize"]
 
 
 def specialize(
@@ -91,8 +91,14 @@ def prune(plan: Plan) -> Plan:
 
 def required_inputs(graph: Graph, outputs: Sequence[str]) -> tuple[str, ...]:
     """Names of the user inputs that some values depend on."""
-    read = {n for proto in needed_calls(graph.calls, outputs) for n in (*proto.input, *captured(proto))}
-    return tuple(n for n in graph.inputs if n in read or n in outputs)
+    read = required_values(graph, outputs)
+    return tuple(n for n in graph.inputs if n in read)
+
+
+def required_values(graph: Graph, outputs: Sequence[str]) -> set[str]:
+    """Names of all values that some values depend on, their own included."""
+    calls = needed_calls(graph.calls, outputs)
+    return {*outputs, *(n for proto in calls for n in (*proto.input, *captured(proto)))}
 
 
 def needed_calls(
