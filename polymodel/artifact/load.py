@@ -23,7 +23,7 @@ from onnx import ModelProto
 from polymodel.artifact import native_checks
 from polymodel.artifact.metadata import stated_roles
 from polymodel.artifact.roles import Roles, find_roles
-from polymodel.artifact.structure import check_structure, opset_versions
+from polymodel.artifact.structure import check_structure, import_standard, opset_versions
 from polymodel.artifact.tensors import to_array
 from polymodel.errors import ArtifactError
 from polymodel.graph import Graph
@@ -58,6 +58,7 @@ def load_onnx(source: str | os.PathLike[str] | bytes | ModelProto, *, trainable:
     native_checks.start()
     model, folder = _message(source)
     try:
+        import_standard(model)
         check_structure(model)
         arrays = _take_values(model, folder)
         model = _standard(model, arrays)

@@ -39,6 +39,8 @@ def standardize(data: bytes, opset: int) -> bytes:
     import onnx
     from onnx import checker, inliner, shape_inference, version_converter
 
+    from polymodel.artifact.lift import keep_old_meanings
+
     model = onnx.ModelProto.FromString(data)
     if model.functions:
         model = inliner.inline_local_functions(model, convert_version=True)
@@ -47,7 +49,7 @@ def standardize(data: bytes, opset: int) -> bytes:
     checker.check_model(model, full_check=True)
     if next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")) < opset:
         ir_version = model.ir_version
-        model = version_converter.convert_version(model, opset)
+        model = version_converter.convert_version(keep_old_meanings(model), opset)
         model.ir_version = max(model.ir_version, ir_version)
     del model.graph.value_info[:]
     model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)

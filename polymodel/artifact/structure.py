@@ -55,6 +55,16 @@ def check_structure(model: ModelProto) -> None:
         _check_nodes(function.node, (set(function.input),), f"function {function.name!r}")
 
 
+def import_standard(model: ModelProto) -> None:
+    """Add an import of the newest known standard to a file that uses operator sets of other domains only.
+
+    Such a file (training operators, classical machine learning) means the same with every version of the standard.
+    """
+    domains = {"" if o.domain == "ai.onnx" else o.domain for o in model.opset_import}
+    if domains and "" not in domains and not any(_key(node)[0] == "" for node in all_nodes(model.graph.node)):
+        model.opset_import.append(onnx.helper.make_opsetid("", onnx.defs.onnx_opset_version()))
+
+
 def opset_versions(model: ModelProto) -> dict[str, int]:
     """Version of each operator set that the file imports; "" is ai.onnx."""
     versions: dict[str, int] = {}

@@ -11,6 +11,7 @@ from onnx import helper
 
 from polymodel.errors import NeedsHost
 from polymodel.passes.control_flow import CONTROL, write_out
+from polymodel.passes.flex_attention import write_flex_attention
 from polymodel.passes.lower_call import lower_call
 from polymodel.plan import Node
 from polymodel.spec import TensorSpec, spec_of_array
@@ -54,6 +55,9 @@ class Calls:
             return
         if proto.op_type in CONTROL and proto.domain == "":
             write_out(self, proto)
+            return
+        if proto.op_type == "FlexAttention" and proto.domain == "ai.onnx.preview":
+            write_flex_attention(self, proto)
             return
         call = lower_call(proto, self.specs, self.known, self.opsets[proto.domain])
         if isinstance(call, Node):

@@ -1,7 +1,8 @@
 """Plan -> Plan: an operator without a rule becomes other operators: our body of it, or the one that the standard defines.
 
 1. A call is expanded when the table has no rule for it and there is a body: in polymodel/bodies, else in its schema.
-2. The newest body is taken and lifted to the opset that rules are written for, so that a rule meets one version.
+2. The newest body is taken and lifted to the opset that rules are written for, so that a rule meets one version; one
+   of a newer opset keeps it.
 3. Attributes that the body refers to are filled in; one that was not given leaves the inner operator's default.
 4. Values inside get the call's name in front; inputs and outputs of the call keep theirs. An optional input that was
    left out is left out inside.
@@ -90,12 +91,12 @@ def _expand(
         return [inner for call in calls for inner in _expand(call, table, own, specs, known)]
     if not _has_body(node):
         return [node]
-    body = _body(node)
+    body, opset = _body(node)
     if any(a.HasField("g") or a.graphs for proto in body for a in proto.attribute):
         return [node]
     nodes: list[Node] = []
     for proto in body:
-        call = lower_call(proto, specs, known, OPSET)
+        call = lower_call(proto, specs, known, opset)
         if isinstance(call, Node):
             specs.update((n, s) for n, s in zip(call.output_names, call.outputs, strict=True) if n)
             nodes.extend(_expand(call, table, own, specs, known))
@@ -105,17 +106,18 @@ def _expand(
     return nodes
 
 
-def _body(node: Node) -> list[onnx.NodeProto]:
-    """The calls inside, at OPSET, with outer names."""
+def _body(node: Node) -> tuple[list[onnx.NodeProto], int]:
+    """The calls inside with outer names, and their opset: OPSET or newer."""
     function = _function(node)
     actual = dict(zip(function.input, (*node.input_names, *[""] * len(function.input)), strict=False))
     actual.update(zip(function.output, (*node.output_names, *[""] * len(function.output)), strict=False))
     given: dict[str, Any] = {a.name: helper.get_attribute_value(a) for a in function.attribute_proto}
     given.update((n, v) for n, v in node.attributes.items() if v is not None)
     inner = _lift(node, function, actual, given)
+    opset = next((o.version for o in function.opset_import if o.domain == ""), OPSET)
     for i, proto in enumerate(inner):
         proto.name = f"{node.name}/{proto.name or f'{proto.op_type}_{i}'}"
-    return inner
+    return inner, max(opset, OPSET)
 
 
 def _function(node: Node) -> onnx.FunctionProto:
