@@ -14,6 +14,7 @@ from polymodel.errors import GraphError, NeedsHost, NeedsStaticShape, ShapeError
 from polymodel.feeds import check_inputs, is_float
 from polymodel.graph import Graph
 from polymodel.options import CompileOptions, Training
+from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.specialize import required_inputs, required_values, specialize
 from polymodel.plan import Plan
 from polymodel.replay import ByTurns
@@ -140,8 +141,7 @@ class Program(ABC):
             needed, streams = self._needs(training.graph, required_values(training.graph, outputs))
             shapes = {n: _concrete(s.spec.bind(dims)) for n, s in streams.items()}
             try:
-                plan = specialize(training.graph, outputs, dims)
-                check_compilable(plan, self)
+                plan = self._plan(training.graph, outputs, dims, {})
                 run = self._compile_step(plan, training)
             except (NeedsHost, NeedsStaticShape):
                 run = self._by_turns.step(training.graph, outputs, lambda plan: self._compile_step(plan, training))
@@ -267,13 +267,9 @@ class Program(ABC):
             entry = self._compiled.get(shaped)
             if entry is None:
                 try:
-                    plan = specialize(graph, outputs, dims if level else None, values)
-                    check_compilable(plan, self)
+                    plan = self._plan(graph, outputs, dims if level else None, values)
                     entry = self._compiled[shaped] = (build(plan), *self._needs(graph, plan.inputs))
-                except NeedsHost:
-                    self._level[key] = 3
-                    raise
-                except (NeedsStaticShape, ShapeError) as error:
+                except (NeedsHost, NeedsStaticShape, ShapeError) as error:
                     if level < 2:
                         continue
                     if isinstance(error, ShapeError):
@@ -290,6 +286,13 @@ class Program(ABC):
             shape = _concrete(stream.spec.bind(dims))
             feeds[name] = random.mask(self.options.seed, name, 0, shape, stream.rate)
         return run, feeds
+
+    def _plan(
+        self, graph: Graph, outputs: Sequence[str], dims: Mapping[str, int] | None, values: Mapping[str, np.ndarray]
+    ) -> Plan:
+        plan = expand_functions(specialize(graph, outputs, dims, values), self.backend.table)
+        check_compilable(plan, self)
+        return plan
 
     @staticmethod
     def _needs(graph: Graph, names: Container[str]) -> tuple[list[str], dict[str, Any]]:

@@ -19,6 +19,7 @@ from polymodel.feeds import check_inputs
 from polymodel.graph import Graph
 from polymodel.inference import schema
 from polymodel.passes.control_flow import captured
+from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.specialize import needed_calls, opsets_of, required_inputs, specialize
 from polymodel.plan import Plan
 from polymodel.spec import bind_dims
@@ -116,6 +117,7 @@ class ByTurns:
         specs = {n: graph.specs[n] for n in feeds if n in graph.specs}
         dims = bind_dims(specs, {n: np.shape(feeds[n]) for n in specs})
         plan = specialize(graph, outputs, dims, settings, trail.decisions, given)
+        plan = expand_functions(plan, self.program.backend.table)
         check_compilable(plan, self.program)
         return plan
 
