@@ -47,6 +47,7 @@ class Graph:
         updates: for a training graph, buffer name -> name of the value that replaces it after the step.
         streams: random inputs by name.
         frozen: names of parameters that no optimizer touches.
+        reasons: for an imported graph, why each stored tensor has its role, in words.
     """
 
     model: ir.Model
@@ -57,6 +58,7 @@ class Graph:
     updates: Mapping[str, str] = field(default_factory=dict)
     streams: Mapping[str, RandomStream] = field(default_factory=dict)
     frozen: frozenset[str] = frozenset()
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def specs(self) -> dict[str, TensorSpec]:

@@ -231,6 +231,7 @@ def _assemble(model: ir.Model, arrays: dict[str, np.ndarray], roles: Roles) -> G
         parameters={n: arrays[n] for n in roles.parameters},
         buffers={n: arrays[n] for n in roles.buffers},
         frozen=roles.frozen,
+        reasons=roles.reasons,
     )
 
 

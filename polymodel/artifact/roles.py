@@ -6,15 +6,18 @@
    an axis and more than one element; the table of a Gather.
 3. A candidate is a parameter when a floating-point output of the graph depends on that use through differentiable
    inputs only (the standard tags those that are not; Cast to an integer ends the path as well).
-4. What is left is a constant.
+4. A floating-point tensor with an axis and more than one element that an operator of a registered custom domain reads
+   is a parameter, as that operator passes derivatives to all its inputs.
+5. What is left is a constant.
 
 The user may say otherwise: "all" (every floating-point tensor but the buffers), "none", or names with wildcards.
+Every stored tensor gets a reason in words for what it became.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import final
@@ -64,11 +67,12 @@ _FLOATS = frozenset(
 @final
 @dataclass(frozen=True)
 class Roles:
-    """Names of trained tensors, of buffers, and of trained tensors that are frozen."""
+    """Names of trained tensors, of buffers, and of trained tensors that are frozen; and why, for every stored tensor."""
 
     parameters: tuple[str, ...]
     buffers: tuple[str, ...]
     frozen: frozenset[str] = frozenset()
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_roles(graph: ir.Graph, arrays: Mapping[str, np.ndarray], trainable: str | Sequence[str]) -> Roles:
@@ -82,60 +86,99 @@ def find_roles(graph: ir.Graph, arrays: Mapping[str, np.ndarray], trainable: str
     Raises:
         ArtifactError: a wildcard matches no floating-point tensor.
     """
-    floats = [n for n, a in arrays.items() if _is_float(a)]
-    statistics = set(_statistics(graph))
+    floats = [n for n, a in arrays.items() if is_float_array(a)]
+    statistics = _statistics(graph)
     buffers = tuple(n for n in floats if n in statistics)
     rest = [n for n in floats if n not in statistics]
-    if trainable == "none":
-        return Roles((), buffers)
-    if trainable == "all":
-        return Roles(tuple(rest), buffers)
+    why = {n: f"{a.dtype} elements have no derivative" for n, a in arrays.items() if not is_float_array(a)}
+    why |= {n: f"{statistics[n]}: a training step updates it" for n in buffers}
     if trainable == "auto":
-        weights = _weights(graph, {n: arrays[n] for n in rest})
-        return Roles(tuple(n for n in rest if n in weights), buffers)
+        found = _weights(graph, {n: arrays[n] for n in rest})
+        return Roles(tuple(n for n in rest if found[n][0]), buffers, reasons=why | {n: found[n][1] for n in rest})
+    if trainable in ("none", "all"):
+        why |= dict.fromkeys(rest, f'trainable="{trainable}"')
+        return Roles(tuple(rest) if trainable == "all" else (), buffers, reasons=why)
     patterns = [trainable] if isinstance(trainable, str) else list(trainable)
     for pattern in patterns:
         if not any(fnmatchcase(n, pattern) for n in rest):
             raise ArtifactError(
                 f"trainable={pattern!r} matches no floating-point tensor of the file; there are {', '.join(rest[:12])}"
             )
-    return Roles(tuple(n for n in rest if any(fnmatchcase(n, p) for p in patterns)), buffers)
+    matched = {n: p for p in reversed(patterns) for n in rest if fnmatchcase(n, p)}
+    why |= {n: f"matches {matched[n]!r}" if n in matched else "matches no pattern of trainable=" for n in rest}
+    return Roles(tuple(n for n in rest if n in matched), buffers, reasons=why)
 
 
-def _is_float(array: np.ndarray) -> bool:
+def is_float_array(array: np.ndarray) -> bool:
+    """Whether the elements of a stored tensor are floating-point numbers that can be trained."""
     return bool(array.dtype.kind == "f" or array.dtype.name == "bfloat16")
 
 
-def _statistics(graph: ir.Graph) -> Iterable[str]:
+def _statistics(graph: ir.Graph) -> dict[str, str]:
+    """Running statistics by name, with words that say of what."""
+    found = {}
     for node in graph:
         if node.op_type == "BatchNormalization" and node.domain == "" and len(node.inputs) == 5:
-            yield from (str(v.name) for v in node.inputs[3:5] if v is not None)
+            for word, value in zip(("mean", "variance"), node.inputs[3:5], strict=True):
+                found[str(value.name) if value is not None else ""] = f"running {word} of BatchNormalization {_of(node)}"
+    return found
 
 
-def _weights(graph: ir.Graph, arrays: Mapping[str, np.ndarray]) -> set[str]:
-    """Names of candidates on a differentiable path: one pass forwards, one backwards."""
+def _of(node: ir.Node) -> str:
+    return repr(node.name or str(node.outputs[0].name))
+
+
+def _weights(graph: ir.Graph, arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[bool, str]]:
+    """Whether each candidate is on a differentiable path, and why: one pass forwards, one backwards."""
     opset = int(graph.opset_imports[""])
     dynamic = _dynamic(graph, arrays)
     live = _live(graph, opset)
-    scalars_too: set[str] = set()  # values that reach a weight-like input
-    vectors: set[str] = set()  # values that reach a side of MatMul, Add or Mul
+    scalars_too: dict[str, str] = {}  # values that reach a weight-like input, and which
+    vectors: dict[str, str] = {}  # values that reach a side of MatMul, Add or Mul
+    other: dict[str, str] = {}  # values that only reach something else
     for node in reversed(list(graph)):
         outs = {str(v.name) for v in node.outputs if v.name}
-        if node.domain or not live & outs:
-            continue
         names = ["" if v is None else str(v.name) for v in node.inputs]
-        moved = _MOVES.get(node.op_type, frozenset())
+        if not live & outs:
+            other |= dict.fromkeys(names, f"no floating-point output depends on {node.op_type} {_of(node)} differentiably")
+            continue
+        moved = frozenset() if node.domain else _MOVES.get(node.op_type, frozenset())
         for i, name in enumerate(names):
+            what = f"input {_word(node, i, opset)} of {node.op_type} {_of(node)}"
             if moved is None or i in moved:
-                scalars_too |= {name} if outs & scalars_too else set()
-                vectors |= {name} if outs & vectors else set()
+                for known in (scalars_too, vectors, other):
+                    known |= {name: f"{known[o]}, through {node.op_type}" for o in outs if o in known}
+            elif node.domain:
+                vectors[name] = f"{what} of domain {node.domain}"
             elif not _differentiable(node.op_type, opset, i):
-                continue
+                other[name] = f"{what} has no derivative"
             elif i in WEIGHTS.get(node.op_type, frozenset()):
-                scalars_too.add(name)
+                scalars_too[name] = what
             elif node.op_type in _SIDES and len(names) == 2 and names[1 - i] in dynamic:
-                vectors.add(name)
-    return {n for n, a in arrays.items() if n in scalars_too or (n in vectors and a.ndim >= 1 and a.size > 1)}
+                vectors[name] = what
+            else:
+                other[name] = f"{what}, which is not weight-like"
+    return {n: _judged(n, a, scalars_too, vectors, other) for n, a in arrays.items()}
+
+
+def _judged(
+    name: str, array: np.ndarray, weights: Mapping[str, str], sides: Mapping[str, str], other: Mapping[str, str]
+) -> tuple[bool, str]:
+    if name in weights:
+        return True, weights[name]
+    if name in sides:
+        one = array.ndim == 0 or array.size <= 1
+        return not one, f"{sides[name]}" + (": a single number, taken for a setting" if one else "")
+    return False, other.get(name, "nothing reads it")
+
+
+def _word(node: ir.Node, i: int, opset: int) -> str:
+    """The standard's word for an input, "W" of Conv."""
+    try:
+        formals = [] if node.domain else onnx.defs.get_schema(node.op_type, opset).inputs
+    except onnx.defs.SchemaError:
+        formals = []
+    return str(formals[min(i, len(formals) - 1)].name) if formals else str(i)
 
 
 def _dynamic(graph: ir.Graph, arrays: Mapping[str, np.ndarray]) -> set[str]:
