@@ -27,7 +27,7 @@ _PUBLIC = {
     "export": "polymodel.artifact.export",
     "verify": "polymodel.artifact.verify",
 }
-_MODULES = ("nn", "optim", "losses", "metrics", "models", "errors", "random", "callbacks")
+_MODULES = ("nn", "optim", "losses", "metrics", "models", "errors", "random", "callbacks", "surgery")
 
 __all__ = [
     "Backend",
@@ -53,11 +53,12 @@ __all__ = [
     "onnx_backend",
     "optim",
     "random",
+    "surgery",
     "verify",
 ]
 
 if TYPE_CHECKING:
-    from polymodel import callbacks, errors, losses, metrics, models, nn, optim, random
+    from polymodel import callbacks, errors, losses, metrics, models, nn, optim, random, surgery
     from polymodel.artifact.export import export
     from polymodel.artifact.load import load_onnx
     from polymodel.artifact.verify import verify

@@ -80,6 +80,14 @@ class Builder:
         del b.graph.outputs[:]
         return b
 
+    def value(self, name: str) -> ir.Value:
+        """A value of the graph that is extended: an input, a stored tensor or what a node makes."""
+        groups = (self._inputs, *({n: v for n, (v, _) in d.items()} for d in (self._parameters, self._buffers)))
+        for group in (*groups, self.graph.initializers):
+            if name in group:
+                return group[name]
+        return next(v for node in self.graph for v in node.outputs if v.name == name)
+
     # -- scopes and names -------------------------------------------------------------------------------------------
 
     @contextmanager

@@ -25,7 +25,12 @@ from polymodel.passes.training_mode import training_mode
 from polymodel.spec import TensorSpec
 
 if TYPE_CHECKING:
+    import os
+
+    import onnx
+
     from polymodel.summary import Summary
+    from polymodel.trainable import TrainableReport
 
 LossLike = str | Mapping[str, Any] | Loss
 MetricLike = str | Mapping[str, Any] | Metric | Loss
@@ -80,6 +85,65 @@ class Model:
         model.outputs = graph.outputs
         model.seed = 0
         model._frozen = set(graph.frozen)
+        return model
+
+    @classmethod
+    def from_onnx(
+        cls,
+        source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+        *,
+        trainable: str | Sequence[str] = "auto",
+        outputs: Sequence[str] | None = None,
+        replace_head: str | None = None,
+        head: Module[Any] | int | None = None,
+        attach: Mapping[str, tuple[str, Module[Any]]] | None = None,
+        dynamic_batch: bool = True,
+        seed: int = 0,
+    ) -> Model:
+        """A model of somebody's ONNX file, ready to be trained.
+
+        Args:
+            source: path, bytes or message; see load_onnx.
+            trainable: what is trained of the file's tensors: "auto" (see artifact/roles.py), "all" that are
+                floating-point, "none", or names with the wildcards of fnmatch. What is not trained is frozen, so that
+                `unfreeze` can change it later. New layers are always trained.
+            outputs: names of the tensors, of any place in the graph, that the model returns; those of the file when
+                None.
+            replace_head: name of a tensor to cut the file at: what only came behind it is dropped, and `head` takes its
+                place.
+            head: a module, or a number of classes for a dense layer behind the mean over positions; its parameters
+                are "head.weight" ..., its output is "logits".
+            attach: further layers: name of the new output -> (name of a tensor, module); parameters are
+                "OUTPUT.weight" ...
+            dynamic_batch: whether a batch axis that the file fixes at 1 becomes one of any size, where the graph
+                allows that.
+            seed: of the initial values of new layers.
+
+        Raises:
+            ArtifactError: the file cannot be read.
+            GraphError: a tensor does not exist, a pattern matches nothing, or a module does not fit.
+
+        Example:
+            >>> import polymodel as pm
+            >>> from polymodel import nn
+            >>> body = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 7))
+            >>> file = pm.Model(body, {"x": TensorSpec(("batch", 3))}, ["y"]).graph.proto()
+            >>> model = Model.from_onnx(file, replace_head="1.Relu.out", head=2, trainable="none")
+        """
+        from polymodel.finetune import prepare
+
+        graph = prepare(
+            source,
+            trainable=trainable,
+            outputs=outputs,
+            replace_head=replace_head,
+            head=head,
+            attach=attach or {},
+            dynamic_batch=dynamic_batch,
+            seed=seed,
+        )
+        model = cls.from_graph(graph)
+        model.seed = seed
         return model
 
     def _start(self, source: Module[Any] | Graph, values: dict[str, np.ndarray], parameters: tuple[str, ...]) -> None:
@@ -157,35 +221,50 @@ class Model:
         """The inference graph with the current values."""
         return self.inference_graph()
 
-    def inference_graph(self, loss: LossLike | None = None, metrics: Sequence[MetricLike] = ()) -> Graph:
+    def inference_graph(
+        self, loss: LossLike | None = None, metrics: Sequence[MetricLike] = (), output: str | None = None
+    ) -> Graph:
         """The graph that predicts, with the current values.
 
         Args:
-            loss: added as output "loss" of the first output and a further input "target"; None adds nothing.
+            loss: added as output "loss" of an output and a further input "target"; None adds nothing.
             metrics: added as outputs under their names.
+            output: name of the output that loss and metrics see; the first when None.
         """
-        return self._trace(False, _goal(loss, metrics))[0].with_values(self._values)
+        return self._trace(False, _goal(loss, metrics, output))[0].with_values(self._values)
 
     def training_graph(
-        self, loss: LossLike, metrics: Sequence[MetricLike] = (), randomness: str = "reproducible"
+        self,
+        loss: LossLike,
+        metrics: Sequence[MetricLike] = (),
+        randomness: str = "reproducible",
+        output: str | None = None,
     ) -> Graph:
         """The graph of a training step, with the current values: dropout drops, BatchNorm uses the batch.
 
         Args:
-            loss: output "loss", of the first output and a further input "target".
+            loss: output "loss", of an output and a further input "target".
             metrics: further scalar outputs, under their names.
             randomness: "reproducible" has every dropout mask as a stream (see passes/randomness.py); "native" keeps the
                 Dropout operators, whose masks the framework draws.
+            output: name of the output that loss and metrics see; the first when None.
         """
         if randomness not in ("reproducible", "native"):
             raise GraphError(f"randomness is 'reproducible' or 'native', received {randomness!r}")
-        goal = _goal(loss, metrics)
+        goal = _goal(loss, metrics, output)
         key = (randomness, goal, frozenset(self._frozen))
         if key not in self._training:
             graph = self._trace(True, goal)[0]
             check_differentiable(graph, LOSS)
             self._training[key] = reproducible(graph) if randomness == "reproducible" else graph
         return self._training[key].with_values(self._values)
+
+    @property
+    def trainable_report(self) -> TrainableReport:
+        """Every stored tensor with its shape, its role and the reason for it; printing it shows a table."""
+        from polymodel.trainable import trainable_report
+
+        return trainable_report(self)
 
     def summary(self, batch: int = 1) -> Summary:
         """Layers with output shapes, parameters and FLOPs; printing it shows a table.
@@ -223,8 +302,8 @@ class Model:
         return self._traced[key]
 
 
-def _goal(loss: LossLike | None, metrics: Sequence[MetricLike]) -> Goal:
-    return Goal(None if loss is None else loss_table.get(loss), tuple(metric_table.get(m) for m in metrics))
+def _goal(loss: LossLike | None, metrics: Sequence[MetricLike], output: str | None) -> Goal:
+    return Goal(None if loss is None else loss_table.get(loss), tuple(metric_table.get(m) for m in metrics), output)
 
 
 def _extend(graph: Graph, frozen: frozenset[str], training: bool, goal: Goal) -> Graph:
@@ -236,5 +315,5 @@ def _extend(graph: Graph, frozen: frozenset[str], training: bool, goal: Goal) ->
         return graph
     b = Builder.extending(graph, training=training)
     with b.active():
-        goal.attach(b, next(iter(b.outputs_so_far().values())))
+        goal.attach(b)
         return drop_unused(b.finish())

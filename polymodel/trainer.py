@@ -43,10 +43,10 @@ class Trainer:
 
     Args:
         model: what to train.
-        loss: "cross_entropy", "bce_with_logits", "mse", a mapping with "name" and arguments, or a Loss. It sees the
-            model's first output.
+        loss: "cross_entropy", "bce_with_logits", "mse", a mapping with "name" and arguments, or a Loss.
         optimizer: "sgd", "adam", "adamw", a mapping with "name" and hyperparameters, or an Optimizer.
         metrics: names, mappings or Metrics.
+        output: name of the model's output that loss and metrics see; the first when None.
         schedule: what the optimizer's learning rate is multiplied with over time; constant when None.
         clip: {"norm": x}, {"value": x}, ClipNorm or ClipValue.
         backend: "torch", "tensorflow", "mxnet", ...; see polymodel.registry.choose_backend for the default.
@@ -73,6 +73,7 @@ class Trainer:
         optimizer: str | Mapping[str, Any] | Optimizer = "adam",
         metrics: Sequence[str | Mapping[str, Any] | Metric] = (),
         *,
+        output: str | None = None,
         schedule: str | Mapping[str, Any] | Schedule | None = None,
         clip: Mapping[str, Any] | Clip | None = None,
         backend: str | None = None,
@@ -94,20 +95,20 @@ class Trainer:
         self.history = History()
         self.step = 0
         self.epoch = 0
-        self._output = model.graph.specs[model.graph.outputs[0]]
         self._graph_hash = model.graph.hash
         chosen = get_backend(choose_backend(backend))
         training = Training(
-            graph=model.training_graph(self.loss, self.metrics, randomness=given.randomness),
+            graph=model.training_graph(self.loss, self.metrics, randomness=given.randomness, output=output),
             loss="loss",
             optimizer=self.optimizer,
             metrics=self.metric_names,
             clip=self.clip,
         )
+        self._output = model.graph.specs[output or model.graph.outputs[0]]
         if not training.graph.trainable:
             raise GraphError("the model has no parameter to train: all are frozen, or there is none")
         self.program = chosen.compile(
-            model.inference_graph(self.loss, self.metrics),
+            model.inference_graph(self.loss, self.metrics, output),
             device,
             training=training,
             options=CompileOptions(given.compile, given.threads, given.deterministic, given.randomness, seed),

@@ -1,12 +1,13 @@
 """Inputs to try a graph with: fixed numbers that its operators can take.
 
-Floating-point inputs are standard normal. Integer inputs that index a table stay inside it; others are 0 or 1. Named
-sizes get the number asked for, unnamed ones too.
+Floating-point inputs are standard normal. Integer inputs that index a table stay inside it; others are 0 or 1. Unknown
+sizes get the number asked for; those along which a convolution or pooling window moves get more, so that windows fit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -20,6 +21,12 @@ from polymodel.spec import numpy_dtype
 _PASSES_ON = frozenset(
     {"Identity", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Transpose", "Slice", "Expand"}
 )
+_WINDOWS = frozenset({"Conv", "MaxPool", "AveragePool", "LpPool", "ConvInteger", "QLinearConv", "DeformConv"})
+_IN_PLACE = frozenset(
+    {"Identity", "Cast", "Add", "Sub", "Mul", "Div", "Pad", "Resize", "BatchNormalization", "QuantizeLinear",
+     "DequantizeLinear", "Clip", "Relu"}
+)  # fmt: skip
+WINDOWS = 32
 _MAX = 1 << 28  # elements of one input
 
 
@@ -28,16 +35,18 @@ def try_inputs(graph: Graph, size: int = 2, seed: int = 0) -> dict[str, np.ndarr
 
     Args:
         graph: whose inputs they are.
-        size: number for every unknown size.
+        size: number for every unknown size; WINDOWS times that where windows move.
         seed: of the numbers.
 
     Raises:
         ArtifactError: an input is too large to be made, or of a type that has no numbers.
     """
     feeds: dict[str, np.ndarray] = {}
+    moving = _moving(graph)
     for name in graph.inputs:
         spec = graph.specs[name]
-        shape = tuple(d if isinstance(d, int) else size for d in spec.shape)
+        larger = [size * WINDOWS if (name, a) in moving or d in moving else size for a, d in enumerate(spec.shape)]
+        shape = tuple(d if isinstance(d, int) else s for d, s in zip(spec.shape, larger, strict=True))
         if element_count(shape, f"input {name!r}") > _MAX:
             raise ArtifactError(f"input {name!r} {spec} is too large to try: give inputs of your own")
         dtype = numpy_dtype(spec.dtype)
@@ -51,6 +60,33 @@ def try_inputs(graph: Graph, size: int = 2, seed: int = 0) -> dict[str, np.ndarr
         else:
             raise ArtifactError(f"input {name!r} is {spec.dtype}: give inputs of your own")
     return feeds
+
+
+def _moving(graph: Graph) -> set[Any]:
+    """Unknown sizes along which windows move: names of sizes, and (input, axis) of those without a name."""
+    found: set[Any] = set()
+    for value in graph.model.graph.inputs:
+        name = str(value.name)
+        if name not in graph.inputs or name not in graph.specs or not _meets(value):
+            continue
+        for axis, dim in enumerate(graph.specs[name].shape):
+            if axis >= 2 and not isinstance(dim, int):
+                found.add((name, axis) if dim is None else dim)
+    return found
+
+
+def _meets(value: ir.Value) -> bool:
+    """Whether a value reaches a window straight or through operators that leave its axes in their places."""
+    queue, seen = [value], set[int]()
+    while queue:
+        current = queue.pop()
+        for node, i in current.uses():
+            if node.op_type in _WINDOWS and i == 0:
+                return True
+            if node.op_type in _IN_PLACE and id(node) not in seen:
+                seen.add(id(node))
+                queue.extend(node.outputs)
+    return False
 
 
 def _bound(graph: Graph, name: str) -> int:

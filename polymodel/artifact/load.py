@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ import onnx_ir as ir
 from onnx import ModelProto
 
 from polymodel.artifact import native_checks
+from polymodel.artifact.filled import filled_tensors, store
+from polymodel.artifact.lifted import tidy
 from polymodel.artifact.metadata import stated_roles
 from polymodel.artifact.roles import Roles, find_roles
 from polymodel.artifact.structure import check_structure, import_standard, opset_versions
@@ -193,7 +195,7 @@ def _late_constants(model: ModelProto) -> dict[str, np.ndarray]:
 
 
 def _graph(model: ModelProto, arrays: dict[str, np.ndarray], trainable: str | Sequence[str]) -> Graph:
-    lifted = ir.from_proto(model)
+    lifted = _parsed(model)
     stated = stated_roles(lifted.metadata_props) if trainable == "auto" else None
     if stated is not None:
         roles, expected = stated
@@ -202,8 +204,25 @@ def _graph(model: ModelProto, arrays: dict[str, np.ndarray], trainable: str | Se
             graph = _assemble(lifted, arrays, roles)
             if graph.hash == expected:
                 return graph
-            lifted = ir.from_proto(model)
-    return _assemble(lifted, arrays, find_roles(lifted.graph, arrays, trainable))
+            lifted = _parsed(model)
+    filled = {} if trainable == "none" else filled_tensors(lifted.graph, arrays)
+    if trainable == "all":  # what is a weight; not every zero that a recurrence starts from
+        weights = find_roles(lifted.graph, {**arrays, **filled}, "auto")
+        filled = {n: a for n, a in filled.items() if n in weights.parameters or n in weights.buffers}
+    roles = find_roles(lifted.graph, {**arrays, **filled}, trainable)
+    _name_sizes(lifted.graph, arrays)
+    chosen = {n: np.array(a) for n, a in filled.items() if n in roles.parameters or n in roles.buffers}
+    if chosen:
+        store(lifted.graph, chosen)
+        used = {str(v.name) for v in (*lifted.graph.inputs, *lifted.graph.initializers.values())}
+        arrays = {n: a for n, a in arrays.items() if n in used}
+    return _assemble(lifted, {**arrays, **chosen}, roles)
+
+
+def _parsed(model: ModelProto) -> ir.Model:
+    parsed = ir.from_proto(model)
+    tidy(parsed)
+    return parsed
 
 
 def _assemble(model: ir.Model, arrays: dict[str, np.ndarray], roles: Roles) -> Graph:
@@ -233,6 +252,22 @@ def _assemble(model: ir.Model, arrays: dict[str, np.ndarray], roles: Roles) -> G
         frozen=roles.frozen,
         reasons=roles.reasons,
     )
+
+
+def _name_sizes(body: ir.Graph, arrays: Mapping[str, np.ndarray]) -> None:
+    """Unknown sizes of inputs get names, "INPUT_AXIS", so that a program can be compiled for the sizes that come."""
+    taken = {d.value for v in body.inputs if v.shape is not None for d in v.shape if isinstance(d, ir.SymbolicDim)}
+    for value in body.inputs:
+        if value.name in arrays or value.shape is None:
+            continue
+        sizes: list[int | ir.SymbolicDim | str] = list(value.shape)
+        for axis, dim in enumerate(sizes):
+            if isinstance(dim, ir.SymbolicDim) and dim.value is None:
+                name = f"{value.name}_{axis}"
+                while name in taken:
+                    name += "_"
+                sizes[axis] = name
+        value.shape = ir.Shape(sizes)
 
 
 def _type(array: np.ndarray) -> ir.TensorType:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 from time import monotonic
-from typing import BinaryIO, final
+from typing import Any, BinaryIO, final
 
 MEMORY = 1 << 30
 _MEMORY_PER_BYTE = 100
@@ -44,7 +44,7 @@ def standardize(data: bytes, opset: int) -> bytes:
     model = onnx.ModelProto.FromString(data)
     if model.functions:
         model = inliner.inline_local_functions(model, convert_version=True)
-    if any(v.type.HasField("tensor_type") and not v.type.tensor_type.HasField("shape") for v in model.graph.output):
+    if any(_incomplete(v.type) for v in model.graph.output):
         model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)  # the checker wants these
     checker.check_model(model, full_check=True)
     if next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")) < opset:
@@ -55,6 +55,10 @@ def standardize(data: bytes, opset: int) -> bytes:
     model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     result: bytes = model.SerializeToString()
     return result
+
+
+def _incomplete(kind: Any) -> bool:
+    return kind.WhichOneof("value") is None or (kind.HasField("tensor_type") and not kind.tensor_type.HasField("shape"))
 
 
 @final

@@ -16,7 +16,7 @@ Every stored tensor gets a reason in words for what it became.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -59,6 +59,7 @@ _MOVES: Mapping[str, frozenset[int] | None] = {
     "Expand": frozenset({0}),
     "Concat": None,
 }
+_STANDARD = frozenset({"ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training"})
 _FLOATS = frozenset(
     {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.UNDEFINED}
 )
@@ -147,7 +148,10 @@ def _weights(graph: ir.Graph, arrays: Mapping[str, np.ndarray]) -> dict[str, tup
             what = f"input {_word(node, i, opset)} of {node.op_type} {_of(node)}"
             if moved is None or i in moved:
                 for known in (scalars_too, vectors, other):
-                    known |= {name: f"{known[o]}, through {node.op_type}" for o in outs if o in known}
+                    for out in outs & known.keys():
+                        known[name] = f"{known[out]}, through {node.op_type}"
+            elif node.domain in _STANDARD:
+                other[name] = f"{what}, which is not weight-like"
             elif node.domain:
                 vectors[name] = f"{what} of domain {node.domain}"
             elif not _differentiable(node.op_type, opset, i):

@@ -32,23 +32,31 @@ class Goal:
     """What is added behind a model's outputs.
 
     Attributes:
-        loss: added as output "loss", of the model's first output and the input "target"; None adds nothing.
+        loss: added as output "loss", of one of the model's outputs and the input "target"; None adds nothing.
         metrics: each added as an output under its name.
+        output: name of the output that loss and metrics see; the first when None.
     """
 
     loss: Loss | None = None
     metrics: tuple[Metric, ...] = ()
+    output: str | None = None
 
-    def attach(self, b: Builder, output: Tensor) -> None:
+    def attach(self, b: Builder) -> None:
         """Add the target, the loss and the metrics.
 
         Raises:
-            GraphError: there are metrics but no loss to say what the target is, or a name is taken.
+            GraphError: there are metrics but no loss to say what the target is, a name is taken, or the model has no
+                such output.
         """
         if self.loss is None:
             if self.metrics:
                 raise GraphError("metrics need a loss, which says what the target looks like: pass loss= too")
             return
+        outputs = b.outputs_so_far()
+        name = next(iter(outputs)) if self.output is None else self.output
+        if name not in outputs:
+            raise GraphError(f"the model has no output {name!r} for the loss; its outputs are {', '.join(outputs)}")
+        output = outputs[name]
         target = b.input(TARGET, self.loss.target(output.spec))
         with b.at(LOSS):
             loss = self.loss.build(b, output, target)
@@ -103,7 +111,7 @@ def build(
         found = name_outputs(module(*feeds), outputs)
         for name, tensor in found.items():
             b.output(name, tensor)
-        goal.attach(b, next(iter(b.outputs_so_far().values())))
+        goal.attach(b)
         graph = b.finish()
     return drop_unused(graph), trace.calls
 

@@ -17,7 +17,14 @@ from polymodel_mxnet.symbols import Symbol, broadcast, cast, concat, constant, c
 @TABLE.rule("Unsqueeze", since=13)
 @TABLE.rule("Flatten", since=1)
 def reshape_rule(node: Node, x: Symbol, *others: Symbol) -> Symbol:
-    return reshape(x, node.out_shape())
+    """`_np_reshape` takes an array in oneDNN's blocked layout for one in the usual order of elements.
+
+    Dense layers do not mind, and for them (two axes) it saves a copy; a sum or a recurrence behind it fails.
+    """
+    shape = node.out_shape()
+    if len(shape) > 2 and node.dtype() == "float32" and all(shape):
+        return op("Reshape", x, shape=shape)
+    return reshape(x, shape)
 
 
 @TABLE.rule("Transpose", since=1)
