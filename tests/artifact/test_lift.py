@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
@@ -58,6 +60,32 @@ def test_lifted_files_keep_their_meaning() -> None:
 
 def read(path: Path) -> np.ndarray:
     return numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize(
+    ("op_type", "opset", "scales"),
+    [
+        ("Upsample", 7, [1.0, 1.0, 2.0, 3.0]),
+        ("Upsample", 9, [1.0, 1.0, 2.5, 1.5]),
+        ("Resize", 10, [1.0, 1.0, 2.5, 3.0]),
+        ("Resize", 10, [1.0, 1.0, 0.6, 0.7]),
+    ],
+)
+def test_older_resizing_keeps_its_meaning(op_type: str, opset: int, mode: str, scales: list[float]) -> None:
+    kinds: dict[str, Any] = {"scales": scales} if opset < 9 else {}
+    node = helper.make_node(op_type, ["x"] if kinds else ["x", "scales"], ["y"], mode=mode, **kinds)
+    stored = [] if kinds else [numpy_helper.from_array(np.array(scales, np.float32), "scales")]
+    x = helper.make_tensor_value_info("x", 1, [1, 2, 5, 4])
+    y = helper.make_tensor_value_info("y", 1, [1, 2, int(5 * np.float32(scales[2])), int(4 * np.float32(scales[3]))])
+    graph = helper.make_graph([node], "old", [x], [y], stored)
+    old = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=4)
+    feeds = {"x": np.random.default_rng(0).standard_normal((1, 2, 5, 4)).astype(np.float32)}
+    lifted = load_onnx(old, trainable="none")
+    known = {**feeds, **lifted.buffers}
+    got = run_reference(reference_session(lifted.proto()), known)["y"]
+    session = onnxruntime.InferenceSession(old.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(got, session.run(None, feeds)[0], rtol=1e-5, atol=1e-6)
 
 
 def test_newer_opsets_stay() -> None:
