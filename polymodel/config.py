@@ -80,13 +80,23 @@ class ModelSection(_Section):
     Attributes:
         name: a reference model of polymodel.models.
         factory: "package.module:function" or "file.py:function" (relative to the configuration); it returns a pm.Model.
-        onnx: an ONNX file.
+        onnx: an ONNX file; the fields from trainable to dynamic_batch are arguments of pm.Model.from_onnx.
+        trainable: "auto", "all", "none", or names with wildcards.
+        outputs: tensors that the model returns.
+        replace_head: tensor to cut the file at.
+        classes: of the new head.
+        dynamic_batch: whether a batch axis fixed at 1 becomes one of any size.
         args: keyword arguments of the factory; one that takes `seed` gets the run's seed.
     """
 
     name: str | None = None
     factory: str | None = None
     onnx: str | None = None
+    trainable: str | list[str] = "auto"
+    outputs: list[str] | None = None
+    replace_head: str | None = None
+    classes: int | None = Field(None, ge=1)
+    dynamic_batch: bool = True
     args: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -100,6 +110,11 @@ class ModelSection(_Section):
             raise ConfigError(f"model.name: unknown model {self.name!r};{hint} known are {', '.join(MODELS)}")
         if self.factory is not None and not re.fullmatch(r"[^:]+:[A-Za-z_]\w*", self.factory):
             raise ConfigError(f"model.factory: expected module:function or file.py:function, received {self.factory!r}")
+        if (self.replace_head is None) != (self.classes is None):
+            raise ConfigError("model: replace_head and classes belong together: give both, or neither")
+        changed = [k for k in ("trainable", "outputs", "replace_head") if k in self.model_fields_set]
+        if self.onnx is None and any(getattr(self, k) not in (None, "auto") for k in changed):
+            raise ConfigError(f"model.{changed[0]}: only an ONNX file takes it: set model.onnx")
         if self.args and self.factory is None:
             raise ConfigError("model.args: only a factory takes arguments")
         return self
@@ -151,6 +166,7 @@ class Config(_Section):
     model: ModelSection
     data: DataSection
     loss: Annotated[Any, _full(losses.get)] = Field(default="cross_entropy", validate_default=True)
+    loss_output: str | None = None
     optimizer: Annotated[Any, _full(get_optimizer)] = Field(default="adam", validate_default=True)
     schedule: Annotated[Any, _full(get_schedule)] = None
     clip: Annotated[Any, _full(get_clip)] = None

@@ -33,7 +33,7 @@ def read(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> Config:
         raise ConfigError(f"configuration {file} cannot be read: {error}") from None
     for change in changes:
         data = _changed(data, change)
-    return _absolute(check(data, str(file)), file.resolve().parent)
+    return absolute(check(data, str(file)), file.resolve().parent)
 
 
 def dump(config: Config) -> str:
@@ -62,7 +62,9 @@ def _with(data: Mapping[str, Any], keys: Sequence[str], value: Any, change: str)
     return {**data, head: _with(inner or {}, rest, value, change)}
 
 
-def _absolute(config: Config, folder: Path) -> Config:
+def absolute(config: Config, folder: Path) -> Config:
+    """The configuration with its paths, which are relative to a folder, made absolute."""
+
     def place(text: str | None) -> str | None:
         return None if text is None else str(folder / text)
 

@@ -40,9 +40,15 @@ def build_model(config: Config) -> Model:
     """
     section = config.model
     if section.onnx is not None:
-        from polymodel.artifact.load import load_onnx
-
-        return Model.from_graph(load_onnx(section.onnx))
+        return Model.from_onnx(
+            section.onnx,
+            trainable=section.trainable,
+            outputs=section.outputs,
+            replace_head=section.replace_head,
+            head=section.classes,
+            dynamic_batch=section.dynamic_batch,
+            seed=config.seed,
+        )
     if section.name == "digits_cnn":
         return models.digits_cnn(config.seed)
     if section.name is not None:
@@ -71,7 +77,10 @@ def build_data(config: Config, model: Model) -> Splits:
     """
     section = config.data
     inputs = {n: model.graph.specs[n] for n in model.graph.inputs}
-    target = losses.get(config.loss).target(model.graph.specs[model.graph.outputs[0]])
+    output = config.loss_output or model.graph.outputs[0]
+    if output not in model.graph.outputs:
+        raise ConfigError(f"loss_output: the model has no output {output!r}; there are {', '.join(model.graph.outputs)}")
+    target = losses.get(config.loss).target(model.graph.specs[output])
 
     def read(source: str) -> Data:
         return sources.read(source, inputs, section.target, target, section.scale)
@@ -101,6 +110,7 @@ def build_trainer(config: Config, model: Model, backend: str | None = None, devi
         loss=config.loss,
         optimizer=config.optimizer,
         metrics=config.metrics,
+        output=config.loss_output,
         schedule=config.schedule,
         clip=config.clip,
         backend=choose_backend(backend, config.backend),

@@ -68,14 +68,19 @@ class RuleTable:
         Raises:
             Unsupported: there is none.
         """
-        versions = self._rules.get((node.domain, node.op_type), {})
-        fitting = [v for v in versions if v <= node.version]
-        if not fitting:
+        rule = self.for_version(node.domain, node.op_type, node.version)
+        if rule is None:
             raise Unsupported(
                 f"backend {self.backend!r} has no rule for {node.domain or 'ai.onnx'}::{node.op_type} (version "
                 f"{node.version}), needed by {node}: use another backend, or register a rule for it"
             )
-        return versions[max(fitting)]
+        return rule
+
+    def for_version(self, domain: str, op_type: str, version: int) -> Rule | None:
+        """The rule that `find` would give for an operator of a since_version, None when there is none."""
+        versions = self._rules.get((domain, op_type), {})
+        fitting = [v for v in versions if v <= version]
+        return versions[max(fitting)] if fitting else None
 
     def newest(self, domain: str, op_type: str) -> Rule:
         """The newest rule for an operator; KeyError when there is none."""

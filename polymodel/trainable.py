@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from polymodel.graph import Graph
+from polymodel.spec import numpy_dtype
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,6 +43,11 @@ class StoredTensor:
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Size of its values in memory; 0 for strings."""
+        return 0 if self.dtype == "string" else self.size * numpy_dtype(self.dtype).itemsize
 
 
 @final
@@ -96,7 +102,12 @@ class TrainableReport:
 
 def trainable_report(model: Model) -> TrainableReport:
     """The report of a model; see Model.trainable_report."""
-    return TrainableReport(tuple(_rows(model.graph)))
+    return TrainableReport(stored_tensors(model.graph))
+
+
+def stored_tensors(graph: Graph) -> tuple[StoredTensor, ...]:
+    """The rows of a graph."""
+    return tuple(_rows(graph))
 
 
 def _rows(graph: Graph) -> Iterator[StoredTensor]:

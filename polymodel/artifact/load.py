@@ -58,7 +58,7 @@ def load_onnx(source: str | os.PathLike[str] | bytes | ModelProto, *, trainable:
         ('x', 'weight', 'bias')
     """
     native_checks.start()
-    model, folder = _message(source)
+    model, folder = read_message(source)
     try:
         import_standard(model)
         check_structure(model)
@@ -82,7 +82,12 @@ def _first_line(error: Exception) -> str:
     return (" ".join(lines[:2]) or type(error).__name__)[:500]
 
 
-def _message(source: str | os.PathLike[str] | bytes | ModelProto) -> tuple[ModelProto, Path | None]:
+def read_message(source: str | os.PathLike[str] | bytes | ModelProto) -> tuple[ModelProto, Path | None]:
+    """The protobuf message of a file, of bytes, or a copy of a message; and the folder that external data lies in.
+
+    Raises:
+        ArtifactError: it cannot be read or is no ONNX file.
+    """
     if isinstance(source, ModelProto):
         copy = ModelProto()
         copy.CopyFrom(source)

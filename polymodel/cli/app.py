@@ -13,6 +13,8 @@ from polymodel.cli.conformance import conformance
 from polymodel.cli.doctor import doctor
 from polymodel.cli.evaluate import evaluate
 from polymodel.cli.export import export
+from polymodel.cli.finetune import finetune
+from polymodel.cli.inspect import inspect
 from polymodel.cli.predict import predict
 from polymodel.cli.train import train
 from polymodel.cli.verify import verify
@@ -25,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (train, evaluate, predict, export, verify, conformance, bench, backends, doctor):
+for _command in (train, finetune, evaluate, predict, export, inspect, verify, conformance, bench, backends, doctor):
     app.command()(_command)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -45,16 +43,15 @@ def train(
 
       polymodel train examples/digits.yaml --resume --backend tensorflow --output runs/more
     """
-    from polymodel import checkpoint, config_file
+    from polymodel import config_file
 
     resolved = config_file.read(config, changes or ())
     if print_config:
         sys.stdout.write(config_file.dump(resolved))
         return
 
-    from polymodel.callbacks import Lines
-    from polymodel.cli.run_folder import RunFolder
-    from polymodel.experiment import build_callbacks, build_data, build_model, build_trainer
+    from polymodel.cli.training_run import run
+    from polymodel.experiment import build_data, build_model, build_trainer
     from polymodel.registry import choose_backend
 
     name = choose_backend(backend, resolved.backend)
@@ -64,55 +61,4 @@ def train(
     data = build_data(resolved, model)
     trainer = build_trainer(resolved, model, name, device)
 
-    trainer.check(data.train, data.validation, data.test)
-    folder = RunFolder(place)
-    newest = start or (checkpoint.latest(folder.checkpoints) if resume else None)
-    if newest is not None:
-        trainer.load_checkpoint(newest)  # what does not fit is refused before anything is written
-    folder.open(resume=resume)
-    folder.record(resolved, trainer)
-    show = not json_output and not sys.stderr.isatty()
-
-    def say(line: str) -> None:
-        folder.log(line)
-        if show:
-            print(line, flush=True)
-
-    if resume and newest is None:
-        say("no checkpoint to resume from: starting at the beginning")
-    where = f"on {trainer.program.backend.name} ({trainer.program.device})"
-    say(f"training {where}, output {place}" + (f", from {newest}" if newest else ""))
-    began = time.perf_counter()
-    try:
-        trainer.fit(
-            data.train,
-            epochs=resolved.epochs,
-            batch_size=resolved.batch_size,
-            validation=data.validation,
-            validate_every=resolved.validate_every,
-            callbacks=[*build_callbacks(resolved, place), Lines(say)],
-            progress=not json_output,
-            resume=newest,
-        )
-    except BaseException as error:
-        folder.log(f"ended with {type(error).__name__}: {error}")
-        raise
-    seconds = time.perf_counter() - began
-    test = None if data.test is None else trainer.evaluate(data.test)
-    folder.log(f"done in {seconds:.1f} s" + ("" if test is None else f"; test {test}"))
-    if json_output:
-        result = {
-            "run": str(place),
-            "backend": trainer.program.backend.name,
-            "device": trainer.program.device,
-            "checkpoint": str(folder.checkpoint("best")),
-            "seconds": seconds,
-            "history": trainer.history.to_json(),
-            "test": test,
-        }
-        print(json.dumps(result))
-        return
-    last = {n: v for n, v in trainer.history[-1].items() if n not in ("epoch", "step", "lr", "seconds")}
-    last |= {f"test_{n}": v for n, v in (test or {}).items()}
-    print(f"done {where} in {seconds:.1f} s: " + "  ".join(f"{n} {v:.6g}" for n, v in last.items()))
-    print(f"run folder: {place}")
+    run(resolved, place, trainer, data, resume=resume, start=start, json_output=json_output)

@@ -13,7 +13,8 @@ from polymodel import __version__
 from polymodel.cli.errors import code_of
 from polymodel.errors import BackendUnavailable, CheckpointError, ConfigError, DeviceUnavailable, UnknownBackend
 
-COMMANDS = ["train", "evaluate", "predict", "export", "verify", "conformance", "bench", "backends", "doctor"]
+COMMANDS = ["train", "finetune", "evaluate", "predict", "export", "inspect", "verify", "conformance", "bench", "backends",
+            "doctor"]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
