@@ -43,6 +43,11 @@ class Node:
     outputs: tuple[TensorSpec, ...]
     constants: Mapping[int, np.ndarray]
 
+    @property
+    def key(self) -> str:
+        """What names the call among all calls: its first output; names of calls may be empty or used twice."""
+        return next(n for n in self.output_names if n)
+
     def attr(self, name: str) -> Any:
         """Value of an attribute, the schema's default when it was not given, None when there is none."""
         return self.attributes.get(name)

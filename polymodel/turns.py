@@ -289,6 +289,7 @@ class _Draft:
         start = len(calls.nodes)
         try:
             calls.add(proto)
+            nodes = expand_nodes(calls.nodes[start:], program.backend.table, calls.specs, calls.known)
         except NeedsStaticShape:
             if not last or proto.op_type not in CONTROL:
                 raise
@@ -299,7 +300,6 @@ class _Draft:
             del calls.nodes[start:]
             self._host(proto)
             return
-        nodes = expand_nodes(calls.nodes[start:], program.backend.table, calls.specs, calls.known)
         del calls.nodes[start:]
         static = not program.backend.capabilities().dynamic_sizes
         for node in nodes:

@@ -37,7 +37,7 @@ class Body:
     """The calls that take one call's place: each is typed when it is made, and computed ahead where it can be.
 
     Args:
-        node: the call to replace; values made here have its name in front.
+        node: the call to replace; values made here have its key in front.
         specs: of all values made so far; grows.
         known: values made so far that are known; grows.
         opset: version of the standard that the calls mean.
@@ -58,7 +58,7 @@ class Body:
     def calls(self, op_type: str, *inputs: str | None, outputs: int, **attributes: Any) -> tuple[str, ...]:
         """Call an operator of the standard and take several outputs; attributes that are None are left out."""
         self._count += 1
-        path = f"{self.node.name}/{op_type}_{self._count}"
+        path = f"{self.node.key}/{op_type}_{self._count}"
         names = [f"{path}.{i}" for i in range(outputs)]
         while inputs and inputs[-1] is None:
             inputs = inputs[:-1]
@@ -79,7 +79,7 @@ class Body:
 
         array = np.asarray(value, numpy_dtype(dtype) if dtype else None)
         self._count += 1
-        name = f"{self.node.name}/constant_{self._count}"
+        name = f"{self.node.key}/constant_{self._count}"
         self._known[name] = array
         self._specs[name] = spec_of_array(array)
         return name
@@ -131,7 +131,7 @@ def _identity(node: Node, inner: str, outer: str, specs: Mapping[str, TensorSpec
         op_type="Identity",
         domain="",
         version=onnx.defs.get_schema("Identity", OPSET).since_version,
-        name=f"{node.name}/{outer}",
+        name=f"{node.key}/{outer}",
         attributes={},
         input_names=(inner,),
         output_names=(outer,),

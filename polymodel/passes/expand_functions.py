@@ -6,7 +6,7 @@
 3. Attributes that the body refers to are filled in; one that was not given leaves the inner operator's default.
 4. Values inside get the call's name in front; inputs and outputs of the call keep theirs. An optional input that was
    left out is left out inside.
-5. A body with branches or loops is not expanded.
+5. Branches and loops of a body are written out (control_flow.py).
 6. What can be computed ahead is computed ahead; calls of the body are expanded in turn.
 """
 
@@ -23,10 +23,11 @@ from onnx import helper
 from polymodel.bodies import BODIES, write_body
 from polymodel.errors import Unsupported
 from polymodel.inference import OPSET, schema, type_proto
-from polymodel.passes.specialize import lower_call, prune
+from polymodel.passes.calls import Calls
+from polymodel.passes.specialize import prune
 from polymodel.plan import Node, Plan
 from polymodel.rules import RuleTable
-from polymodel.spec import TensorSpec, spec_of_array
+from polymodel.spec import TensorSpec
 
 STANDARD = frozenset({"", "ai.onnx.ml"})
 
@@ -87,23 +88,15 @@ def _expand(
     if has_rule(table, node):
         return [node]
     if has_rule(own, node):
-        calls = write_body(node, specs, known)
-        return [inner for call in calls for inner in _expand(call, table, own, specs, known)]
+        written = write_body(node, specs, known)
+        return [inner for call in written for inner in _expand(call, table, own, specs, known)]
     if not _has_body(node):
         return [node]
     body, opset = _body(node)
-    if any(a.HasField("g") or a.graphs for proto in body for a in proto.attribute):
-        return [node]
-    nodes: list[Node] = []
+    calls = Calls(specs, known, {"": opset})
     for proto in body:
-        call = lower_call(proto, specs, known, opset)
-        if isinstance(call, Node):
-            specs.update((n, s) for n, s in zip(call.output_names, call.outputs, strict=True) if n)
-            nodes.extend(_expand(call, table, own, specs, known))
-        else:
-            known.update(call)
-            specs.update((n, spec_of_array(a)) for n, a in call.items())
-    return nodes
+        calls.add(proto)
+    return [inner for call in calls.nodes for inner in _expand(call, table, own, specs, known)]
 
 
 def _body(node: Node) -> tuple[list[onnx.NodeProto], int]:
@@ -116,7 +109,7 @@ def _body(node: Node) -> tuple[list[onnx.NodeProto], int]:
     inner = _lift(node, function, actual, given)
     opset = next((o.version for o in function.opset_import if o.domain == ""), OPSET)
     for i, proto in enumerate(inner):
-        proto.name = f"{node.name}/{proto.name or f'{proto.op_type}_{i}'}"
+        proto.name = f"{node.key}/{proto.name or f'{proto.op_type}_{i}'}"
     return inner, max(opset, OPSET)
 
 
@@ -164,7 +157,7 @@ def _lift(
 
 
 def _outer(node: Node, name: str, actual: Mapping[str, str]) -> str:
-    return actual.get(name, f"{node.name}/{name}") if name else ""
+    return actual.get(name, f"{node.key}/{name}") if name else ""
 
 
 def _filled(proto: onnx.NodeProto, given: Mapping[str, Any]) -> onnx.NodeProto:
