@@ -26,8 +26,9 @@ _PUBLIC = {
     "onnx_backend": "polymodel.onnx_interface",
     "export": "polymodel.artifact.export",
     "verify": "polymodel.artifact.verify",
+    "rule": "polymodel.custom",
 }
-_MODULES = ("nn", "optim", "losses", "metrics", "models", "errors", "random", "callbacks", "surgery")
+_MODULES = ("nn", "optim", "losses", "metrics", "models", "errors", "random", "callbacks", "surgery", "custom")
 
 __all__ = [
     "Backend",
@@ -42,6 +43,7 @@ __all__ = [
     "backends",
     "callbacks",
     "compile",
+    "custom",
     "errors",
     "export",
     "get_backend",
@@ -53,16 +55,18 @@ __all__ = [
     "onnx_backend",
     "optim",
     "random",
+    "rule",
     "surgery",
     "verify",
 ]
 
 if TYPE_CHECKING:
-    from polymodel import callbacks, errors, losses, metrics, models, nn, optim, random, surgery
+    from polymodel import callbacks, custom, errors, losses, metrics, models, nn, optim, random, surgery
     from polymodel.artifact.export import export
     from polymodel.artifact.load import load_onnx
     from polymodel.artifact.verify import verify
     from polymodel.backend import Backend, CompileOptions, Program, Training
+    from polymodel.custom import rule
     from polymodel.graph import Graph
     from polymodel.model import Model
     from polymodel.onnx_interface import onnx_backend

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from onnx import shape_inference
 
 from polymodel.errors import DtypeError, GraphError, NeedsHost, ShapeError
+from polymodel.extensions import find, infer_outputs, no_schema
 from polymodel.spec import TensorSpec, dtype_name, onnx_dtype
 
 OPSET = 23
@@ -24,12 +25,15 @@ def schema(op_type: str, domain: str = "", opset: int = OPSET) -> onnx.defs.OpSc
     """The operator's schema in force at an opset.
 
     Raises:
-        GraphError: the standard has no such operator at that opset.
+        GraphError: neither the standard nor a registered domain has such an operator at that opset.
     """
+    custom = find(domain, op_type, opset)
+    if custom is not None:
+        return custom.schema
     try:
         return onnx.defs.get_schema(op_type, opset, domain)
     except onnx.defs.SchemaError:
-        raise GraphError(f"operator {domain or 'ai.onnx'}::{op_type} does not exist at opset {opset}") from None
+        raise no_schema(domain, op_type, opset) from None
 
 
 def type_proto(spec: TensorSpec) -> onnx.TypeProto:
@@ -68,6 +72,9 @@ def infer(
     Raises:
         ShapeError, DtypeError: the inputs do not fit together; the message shows all of them.
     """
+    custom = find(node.domain, node.op_type, opset)
+    if custom is not None:
+        return infer_outputs(custom, node, inputs, constants)
     known = schema(node.op_type, node.domain, opset)
     check_dtypes(known, node, inputs)
     types = {name: type_proto(spec) for name, spec in zip(node.input, inputs, strict=True) if spec is not None}

@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from polymodel.backend import Backend, CompileOptions, Program, Training
 from polymodel.errors import BackendUnavailable, UnknownBackend
+from polymodel.extensions import install
 from polymodel.graph import Graph
 
 GROUP = "polymodel.backends"
@@ -41,6 +42,7 @@ def get_backend(name: str) -> Backend:
     if entry is None:
         raise UnknownBackend(f"unknown backend {name!r}; registered are {', '.join(backends()) or 'none'}")
     backend: Backend = entry.load()()
+    install(name, backend.table)
     return backend
 
 

@@ -87,6 +87,10 @@ class RuleTable:
         versions = self._rules[(domain, op_type)]
         return versions[max(versions)]
 
+    def remove(self, domain: str, op_type: str) -> None:
+        """Take the rules of an operator out, if there are any."""
+        self._rules.pop((domain, op_type), None)
+
     def __contains__(self, key: tuple[str, str]) -> bool:
         return key in self._rules
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,11 @@ from polymodel.artifact.metadata import stated_roles
 from polymodel.artifact.roles import Roles, find_roles
 from polymodel.artifact.structure import check_structure, import_standard, opset_versions
 from polymodel.artifact.tensors import to_array
-from polymodel.errors import ArtifactError
+from polymodel.errors import ArtifactError, DtypeError, NeedsHost, NeedsStaticShape, ShapeError
 from polymodel.graph import Graph
 from polymodel.inference import OPSET
+from polymodel.passes.specialize import specialize
+from polymodel.spec import ir_shape, onnx_dtype
 
 IR_VERSION = 10
 _SMALL = 1024  # elements; axes, sizes and counts have fewer, and inference looks at them
@@ -65,7 +68,7 @@ def load_onnx(source: str | os.PathLike[str] | bytes | ModelProto, *, trainable:
         arrays = _take_values(model, folder)
         model = _standard(model, arrays)
         return _graph(model, arrays, trainable)
-    except ArtifactError:
+    except (ArtifactError, ShapeError, DtypeError):  # the latter of rules for operators outside the standard
         raise
     except RecursionError:
         raise ArtifactError("the file nests its parts too deeply") from None
@@ -208,7 +211,7 @@ def _graph(model: ModelProto, arrays: dict[str, np.ndarray], trainable: str | Se
         if floats.issuperset((*roles.parameters, *roles.buffers)):
             graph = _assemble(lifted, arrays, roles)
             if graph.hash == expected:
-                return graph
+                return _typed(graph)
             lifted = _parsed(model)
     filled = {} if trainable == "none" else filled_tensors(lifted.graph, arrays)
     if trainable == "all":  # what is a weight; not every zero that a recurrence starts from
@@ -221,7 +224,22 @@ def _graph(model: ModelProto, arrays: dict[str, np.ndarray], trainable: str | Se
         store(lifted.graph, chosen)
         used = {str(v.name) for v in (*lifted.graph.inputs, *lifted.graph.initializers.values())}
         arrays = {n: a for n, a in arrays.items() if n in used}
-    return _assemble(lifted, {**arrays, **chosen}, roles)
+    return _typed(_assemble(lifted, {**arrays, **chosen}, roles))
+
+
+def _typed(graph: Graph) -> Graph:
+    """Types of the values behind operators that the onnx package does not know, by their registered rules."""
+    untyped = [v for node in graph.model.graph for v in node.outputs if v.name and v.type is None]
+    if not untyped:
+        return graph
+    try:
+        specs = specialize(graph, graph.outputs).specs
+    except (NeedsHost, NeedsStaticShape):
+        return graph
+    for value in untyped:
+        if (spec := specs.get(str(value.name))) is not None:
+            value.shape, value.type = ir_shape(spec), ir.TensorType(onnx_dtype(spec.dtype))
+    return replace(graph)
 
 
 def _parsed(model: ModelProto) -> ir.Model:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any, final
 
 import numpy as np
+import onnx
 from onnx.reference.op_run import OpRun
+
+from polymodel.extensions import CustomOperator, plain_value, references
 
 
 @final
@@ -18,4 +21,14 @@ class GlobalMaxPool(OpRun):
 
 def replaced() -> list[type[OpRun]]:
     """Operators for the `new_ops` of a reference evaluator."""
-    return [GlobalMaxPool]
+    return [GlobalMaxPool, *(_runner(o) for o in references())]
+
+
+def _runner(operator: CustomOperator) -> type[OpRun]:
+    def run(self: Any, *inputs: Any, **_: Any) -> tuple[Any, ...]:
+        given = {a.name: plain_value(onnx.helper.get_attribute_value(a)) for a in self.onnx_node.attribute}
+        assert operator.reference is not None
+        found = operator.reference(*inputs, **{**operator.defaults, **given})
+        return found if isinstance(found, tuple) else (found,)
+
+    return type(operator.op_type, (OpRun,), {"op_domain": operator.domain, "_run": run})

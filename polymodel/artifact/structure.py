@@ -16,6 +16,7 @@ from typing import TypeAlias
 import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto
 
+from polymodel import extensions
 from polymodel.artifact.tensors import element_count
 from polymodel.errors import ArtifactError
 
@@ -137,14 +138,16 @@ def _check_operators(model: ModelProto, functions: Functions, opsets: Mapping[st
             if key in functions:
                 continue
             name = f"{key[0] or 'ai.onnx'}::{key[1]}"
-            if name not in unknown and not _exists(*key, versions.get(key[0])):
+            known = _exists(*key, versions.get(key[0])) or extensions.find(*key, versions.get(key[0])) is not None
+            if name not in unknown and not known:
                 unknown[name] = node.name
     if unknown:
         shown = [f"{op} (node {where!r})" if where else op for op, where in sorted(unknown.items())]
         more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
         raise ArtifactError(
             f"{len(shown)} operator(s) are not in the standard at opset {opsets['']} and have no function in the file: "
-            f"{', '.join(shown[:_SHOWN])}{more}. Export the model with standard operators or with functions for these"
+            f"{', '.join(shown[:_SHOWN])}{more}. Export the model with standard operators or with functions for these, or "
+            "register rules: pm.rule(domain, op_type, ...)"
         )
 
 

@@ -25,6 +25,7 @@ from polymodel.artifact.floor import Meaning, meaning, reference_session, run_re
 from polymodel.artifact.inputs import try_inputs
 from polymodel.artifact.load import load_onnx
 from polymodel.errors import ArtifactError, BackendUnavailable, PolymodelError
+from polymodel.extensions import STANDARD_DOMAINS
 from polymodel.feeds import check_inputs
 from polymodel.graph import Graph
 from polymodel.registry import backends as registered
@@ -118,15 +119,23 @@ def verify(
     graph = load_onnx(path)
     feeds = try_inputs(graph) if inputs is None else check_inputs(graph, inputs, graph.inputs)
     expected = meaning(graph, feeds)
-    opened = runtime.session(path)
+    outside = custom_domains(graph)
+    opened = None if outside else runtime.session(path)
     runners: list[tuple[str, Runner]] = [
-        (runtime.name(), lambda: runtime.run(opened, feeds)),
+        *([] if outside else [(runtime.name(), lambda: runtime.run(opened, feeds))]),
         (f"onnx reference {onnx.__version__}", lambda: _reference(graph, feeds)),
     ]
     rows = [row for name, run in runners for row in judge(name, run, graph, expected)]
+    if outside:
+        rows.insert(0, Row(runtime.name(), "", None, None, "absent", f"has no operators of {', '.join(outside)}"))
     for name in registered() if backends is None else backends:
         rows += _native(name, path, graph, feeds, expected, asked=backends is not None)
     return Verification(os.fspath(path), graph.hash, {n: a.shape for n, a in feeds.items()}, tuple(rows))
+
+
+def custom_domains(graph: Graph) -> list[str]:
+    """Operator sets outside the standard, which ONNX Runtime does not have."""
+    return sorted({node.domain for node in graph.model.graph} - STANDARD_DOMAINS)
 
 
 def judge(name: str, run: Runner, graph: Graph, expected: Mapping[str, Meaning]) -> list[Row]:
