@@ -37,7 +37,7 @@ _CARRIERS: dict[str, tuple[str, ...]] = {
     "float8e4m3fnuz": ("float32",),
     "float8e5m2": ("float32",),
     "float8e5m2fnuz": ("float32",),
-    "float8e8m0": ("float32",),
+    "float8e8m0": ("float64", "float32"),  # 2^-127 is subnormal in float32, and TensorFlow flushes those to zero
 }
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, final
 import numpy as np
 
 from polymodel import random
+from polymodel.carried import compile_carried, compile_carried_step
+from polymodel.carriers import decode, encode_all
 from polymodel.errors import GraphError, NeedsHost, NeedsStaticShape, ShapeError
 from polymodel.feeds import check_inputs, is_float
 from polymodel.graph import Graph
@@ -18,7 +20,7 @@ from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.specialize import required_inputs, required_values, specialize
 from polymodel.plan import Plan
 from polymodel.replay import ByTurns
-from polymodel.spec import TensorSpec, bind_dims, numpy_dtype, spec_of_array
+from polymodel.spec import TensorSpec, array_dtype, bind_dims, numpy_dtype, spec_of_array
 from polymodel.turns import check_compilable, is_setting
 
 if TYPE_CHECKING:
@@ -140,11 +142,14 @@ class Program(ABC):
             dims = bind_dims({n: training.graph.specs[n] for n in feeds}, {n: a.shape for n, a in feeds.items()})
             needed, streams = self._needs(training.graph, required_values(training.graph, outputs))
             shapes = {n: _concrete(s.spec.bind(dims)) for n, s in streams.items()}
+
+            def build(plan: Plan) -> Step:
+                return compile_carried_step(plan, self.backend, lambda plan: self._compile_step(plan, training))
+
             try:
-                plan = self._plan(training.graph, outputs, dims, {})
-                run = self._compile_step(plan, training)
+                run = build(self._plan(training.graph, outputs, dims, {}))
             except (NeedsHost, NeedsStaticShape):
-                run = self._by_turns.step(training.graph, outputs, lambda plan: self._compile_step(plan, training))
+                run = self._by_turns.step(training.graph, outputs, build)
             entry = self._compiled[key] = (run, needed, streams, shapes)
         run, needed, streams, shapes = entry
         feeds = {n: inputs[n] for n in needed}
@@ -156,7 +161,7 @@ class Program(ABC):
     @property
     def parameters(self) -> Arrays:
         """Copies of all parameters; assigning a dict writes (some of) them back."""
-        return self._read("parameters")
+        return self._declared(self._read("parameters"), self.graph.parameters)
 
     @parameters.setter
     def parameters(self, values: Mapping[str, np.ndarray]) -> None:
@@ -165,7 +170,7 @@ class Program(ABC):
     @property
     def buffers(self) -> Arrays:
         """Copies of all buffers; assigning a dict writes (some of) them back."""
-        return self._read("buffers")
+        return self._declared(self._read("buffers"), self.graph.buffers)
 
     @buffers.setter
     def buffers(self, values: Mapping[str, np.ndarray]) -> None:
@@ -233,7 +238,16 @@ class Program(ABC):
                 raise GraphError(
                     f"{role}[{name!r}] is {old.dtype}{list(old.shape)}, received {new.dtype}{list(new.shape)}"
                 )
-        self._write(role, {n: np.asarray(v, order="C") for n, v in values.items()})
+        self._write(role, self.held({n: np.asarray(v, order="C") for n, v in values.items()}))
+
+    @final
+    def held(self, values: Mapping[str, np.ndarray]) -> Arrays:
+        """Arrays in the element types in which the framework holds them; the same arrays where it has their types."""
+        return encode_all(values, self.backend.capabilities().dtypes)
+
+    @staticmethod
+    def _declared(values: Arrays, declared: Mapping[str, np.ndarray]) -> Arrays:
+        return {n: decode(a, array_dtype(declared[n])) for n, a in values.items()}
 
     def _lookup(
         self,
@@ -268,7 +282,10 @@ class Program(ABC):
             if entry is None:
                 try:
                     plan = self._plan(graph, outputs, dims if level else None, values)
-                    entry = self._compiled[shaped] = (build(plan), *self._needs(graph, plan.inputs))
+                    entry = self._compiled[shaped] = (
+                        compile_carried(plan, self.backend, build),
+                        *self._needs(graph, plan.inputs),
+                    )
                 except (NeedsHost, NeedsStaticShape, ShapeError) as error:
                     if level < 2:
                         continue
@@ -317,7 +334,7 @@ class Program(ABC):
     @final
     def compile_plan(self, plan: Plan) -> Predict:
         """A function from input arrays to output arrays; parameters and buffers are the program's own."""
-        return self._compile_predict(plan)
+        return compile_carried(plan, self.backend, self._compile_predict)
 
     @final
     def state_specs(self) -> dict[str, TensorSpec]:
@@ -328,7 +345,7 @@ class Program(ABC):
     @final
     def state_array(self, name: str) -> np.ndarray:
         """The current value of a parameter or buffer."""
-        return self._read("parameters" if name in self.graph.parameters else "buffers")[name]
+        return (self.parameters if name in self.graph.parameters else self.buffers)[name]
 
 
 def _check_cotangent(name: str, cotangent: np.ndarray, graph: Graph, feeds: Mapping[str, np.ndarray]) -> None:

@@ -64,9 +64,10 @@ class MXNetProgram(Program):
         if options.deterministic:
             os.environ["MXNET_ENFORCE_DETERMINISM"] = "1"
         trainable = set(training.graph.trainable) if training else set(graph.trainable)
-        self._trained = State({n: v for n, v in graph.parameters.items() if n in trainable}, context)
-        self._frozen = State({n: v for n, v in graph.parameters.items() if n not in trainable}, context)
-        self._buffers = State(graph.buffers, context)
+        parameters = self.held(graph.parameters)
+        self._trained = State({n: v for n, v in parameters.items() if n in trainable}, context)
+        self._frozen = State({n: v for n, v in parameters.items() if n not in trainable}, context)
+        self._buffers = State(self.held(graph.buffers), context)
         self._update: Update | None = None
         self._native: NativeBlock | None = None
         if training is not None:

@@ -35,8 +35,8 @@ class TensorFlowProgram(Program):
         self._layouts = stored_layouts(graph)
         with tf.device(self._place):
             self.variables: dict[str, dict[str, Any]] = {
-                "parameters": {n: self._variable(n, a) for n, a in graph.parameters.items()},
-                "buffers": {n: self._variable(n, a) for n, a in graph.buffers.items()},
+                "parameters": {n: self._variable(n, a) for n, a in self.held(graph.parameters).items()},
+                "buffers": {n: self._variable(n, a) for n, a in self.held(graph.buffers).items()},
                 "slots": {n: self._variable(n, a) for n, a in self.slot_values().items()},
             }
         self._native: Any = None

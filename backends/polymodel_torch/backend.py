@@ -37,7 +37,7 @@ class TorchBackend(Backend):
             cuda=True,
             notes=(
                 "float16 and bfloat16 are computed on the CPU by slow kernels",
-                "uint16, uint32 and uint64 can be stored and moved; few operators compute with them",
+                "uint16, uint32 and uint64 are held in signed types",
                 "inductor needs a C++ compiler on the CPU",
             ),
         )

@@ -18,9 +18,6 @@ _DTYPES = {
     "int32": torch.int32,
     "int64": torch.int64,
     "uint8": torch.uint8,
-    "uint16": torch.uint16,
-    "uint32": torch.uint32,
-    "uint64": torch.uint64,
     "bool": torch.bool,
     "complex64": torch.complex64,
     "complex128": torch.complex128,
@@ -29,7 +26,7 @@ _DTYPES = {
 _BFLOAT16 = numpy_dtype("bfloat16")
 
 NAMES = frozenset(_DTYPES)
-"""Element types that programs of this backend hold."""
+"""Element types that programs of this backend hold. PyTorch has uint16, uint32 and uint64 too, but few kernels for them."""
 
 
 def torch_dtype(name: str) -> torch.dtype:

@@ -17,7 +17,6 @@ from polymodel_torch.compat import torch
 from polymodel_torch.dtypes import NAMES, to_torch
 from polymodel_torch.inplace import overwrite
 from polymodel_torch.rules import TABLE
-from polymodel_torch.rules.unsigned import unsigned_rule
 
 
 @final
@@ -78,9 +77,6 @@ def _value(name: str, values: dict[str, Any], constants: dict[str, torch.Tensor]
 
 
 def _apply(node: Node, inputs: list[Any]) -> tuple[Any, ...]:
-    host = unsigned_rule(node)
-    if host is not None:
-        return (host(*inputs),)
     rule = TABLE.find(node)
     while len(inputs) > 1 and inputs[-1] is None:
         inputs.pop()

@@ -40,8 +40,8 @@ class TorchProgram(Program):
         if training is not None:
             self._last |= channels_last_weights(training.graph, device)
         self._state: dict[str, dict[str, torch.Tensor]] = {
-            "parameters": {n: self._tensor(n, v) for n, v in graph.parameters.items()},
-            "buffers": {n: self._tensor(n, v) for n, v in graph.buffers.items()},
+            "parameters": {n: self._tensor(n, v) for n, v in self.held(graph.parameters).items()},
+            "buffers": {n: self._tensor(n, v) for n, v in self.held(graph.buffers).items()},
             "slots": {n: self._tensor(n.split("/", 1)[1], v) for n, v in self.slot_values().items()},
         }
         trainable = set(graph.trainable if training is None else training.graph.trainable)

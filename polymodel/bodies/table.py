@@ -66,12 +66,27 @@ class Body:
         proto = helper.make_node(op_type, [n or "" for n in inputs], names, path, **given)
         made = lower_call(proto, self._specs, self._known, self._opset)
         if isinstance(made, Node):
-            self.nodes.append(made)
-            self._specs.update((n, s) for n, s in zip(made.output_names, made.outputs, strict=True) if n)
+            self.add(made)
         else:
             self._known.update(made)
             self._specs.update((n, spec_of_array(a)) for n, a in made.items())
         return tuple(names)
+
+    def add(self, call: Node) -> None:
+        """Add a call that is typed already."""
+        self.nodes.append(call)
+        self._specs.update((n, s) for n, s in zip(call.output_names, call.outputs, strict=True) if n)
+
+    def fused(self, op_type: str, inputs: tuple[str, ...], output: TensorSpec, **attributes: Any) -> str:
+        """Call an operator of the domain "polymodel", which has one output."""
+        self._count += 1
+        path = f"{self.node.name}/{op_type}_{self._count}"
+        call = Node(
+            op_type=op_type, domain="polymodel", version=1, name=path, attributes=attributes, input_names=inputs,
+            output_names=(f"{path}.0",), inputs=tuple(self.spec(n) for n in inputs), outputs=(output,), constants={},
+        )
+        self.add(call)
+        return f"{path}.0"
 
     def constant(self, value: Any, dtype: str | None = None) -> str:
         """A constant array of a NumPy-style element type."""

@@ -2,6 +2,7 @@
 
 from polymodel_mxnet.rules import (
     attention,
+    carried,
     convolution,
     elementwise,
     indexing,
@@ -20,6 +21,7 @@ from polymodel_mxnet.rules.table import TABLE
 __all__ = [
     "TABLE",
     "attention",
+    "carried",
     "convolution",
     "elementwise",
     "indexing",

@@ -2,6 +2,7 @@
 
 from polymodel_torch.rules import (
     attention,
+    carried,
     convolution,
     elementwise,
     indexing,
@@ -20,6 +21,7 @@ from polymodel_torch.rules.table import TABLE
 __all__ = [
     "TABLE",
     "attention",
+    "carried",
     "convolution",
     "elementwise",
     "indexing",
