@@ -18,7 +18,8 @@ from polymodel_mxnet.program import MXNetProgram
 from polymodel_mxnet.rules import TABLE
 
 _NOTES = (
-    "MXNet 1.9.1 has no int16, uint16, uint32 and uint64, and its tensors have fewer than 2^31 elements",
+    "int16, uint16, uint32, uint64 and bfloat16, which MXNet 1.9.1 lacks, are held in wider types; a bfloat16 rounds as it should",
+    "tensors have fewer than 2^31 elements",
     "programs are compiled once for each input shape",
     "float16 products and convolutions are computed in float32 on the CPU",
     "MaxPool ignores NaN",

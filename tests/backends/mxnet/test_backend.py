@@ -23,8 +23,10 @@ def _identity(b: Builder, x: Tensor) -> dict[str, Tensor]:
     return {"y": b.op("Identity", x)}
 
 
-@pytest.mark.parametrize("dtype", ["int16", "uint16", "uint32", "uint64"])
-def test_missing_types_are_refused_by_name(backend: Backend, graph_of: Callable[..., Graph], dtype: str) -> None:
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_types_that_nothing_carries_are_refused_by_name(
+    backend: Backend, graph_of: Callable[..., Graph], dtype: str
+) -> None:
     program = backend.compile(graph_of(_identity, x=TensorSpec((2,), dtype)), "cpu")
     with pytest.raises(Unsupported, match=dtype):
         program.predict({"x": np.zeros(2, dtype)})
