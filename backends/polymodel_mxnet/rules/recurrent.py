@@ -97,10 +97,17 @@ def _run(
         lengths = None
     call = Call(node, turn(prepare(x)), prepare(w), prepare(r), prepare(b), lengths,
                 [turn(prepare(s)) for s in states], prepare(p))  # fmt: skip
-    y, *last = _fused(call) if _fusable(call) else _unrolled(call)
+    y, *last = _nothing(call) if 0 in (call.sizes[0], call.sizes[3]) else _fused(call) if _fusable(call) else _unrolled(call)
     if batch_first:
         y, last = transpose(y, (2, 0, 1, 3)), [transpose(s, (1, 0, 2)) for s in last]
     return tuple(from_work(v, kind) for v in (y, *last))
+
+
+def _nothing(call: Call) -> tuple[Symbol, ...]:
+    """Sequences without steps, or cells without units: no outputs, and the states stay."""
+    time, batch, _, hidden, directions = call.sizes
+    states = [s if s is not None else call.zeros(directions, batch, hidden) for s in call.states]
+    return call.zeros(time, directions, batch, hidden), *states
 
 
 def _all_full(node: Node) -> bool:
@@ -276,9 +283,9 @@ class _Cell:
 
 
 Function = Callable[[Symbol], Symbol]
-_ALPHA_BETA: dict[str, tuple[float, ...]] = {
-    "Affine": (1.0, 0.0), "LeakyRelu": (0.01,), "ThresholdedRelu": (1.0,), "ScaledTanh": (1.0, 1.0),
-    "HardSigmoid": (0.2, 0.5), "Elu": (1.0,),
+_ALPHA_BETA: dict[str, tuple[float, ...]] = {  # numbers of the standard are float32
+    "Affine": (1.0, 0.0), "LeakyRelu": (float(np.float32(0.01)),), "ThresholdedRelu": (1.0,), "ScaledTanh": (1.0, 1.0),
+    "HardSigmoid": (float(np.float32(0.2)), 0.5), "Elu": (1.0,),
 }  # fmt: skip
 
 
@@ -317,7 +324,7 @@ def _function(name: str, numbers: list[float]) -> Function:
     return {
         "Affine": lambda x: x * a + b,
         "LeakyRelu": lambda x: relu(x) + low(x) * a,
-        "ThresholdedRelu": lambda x: x * op("_npi_cast", x > a, dtype="float32"),
+        "ThresholdedRelu": lambda x: x * op("_npi_cast", x >= a, dtype="float32"),
         "ScaledTanh": lambda x: op("_npi_tanh", x * b) * a,
         "HardSigmoid": lambda x: op("_npi_minimum_scalar", relu(x * a + b), scalar=1.0),
         "Elu": lambda x: relu(x) + op("_npi_expm1", low(x)) * a,

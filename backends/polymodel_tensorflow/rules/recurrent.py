@@ -93,6 +93,8 @@ def _scan(cell: Cell, z: Any, state: State, lengths: Any) -> tuple[Any, State]:
         return tf.where(alive, new[0], tf.zeros_like(new[0])), kept
 
     length = z.shape[0]
+    if length == 0:
+        return tf.zeros([0, *sizes(state[0])], z.dtype), state
     if length is not None and length <= UNROLL:
         hidden = []
         for t, zt in enumerate(tf.unstack(z)):
@@ -114,7 +116,10 @@ def _scan(cell: Cell, z: Any, state: State, lengths: Any) -> tuple[Any, State]:
         shape_invariants=invariants,
         maximum_iterations=length,
     )
-    hidden = array.stack()
+    # With sizes of the program: TensorArray.stack of no elements wants them known when tracing.
+    hidden = tf.raw_ops.TensorListStack(
+        input_handle=array.flow, element_shape=tf.shape(state[0]), element_dtype=z.dtype, num_elements=-1
+    )
     return tf.ensure_shape(hidden, [length, *state[0].shape]), tuple(last)
 
 

@@ -118,6 +118,8 @@ def fused_kernel(
 ) -> tuple[torch.Tensor, ...]:
     """x (length, batch, in), or batch first with layout 1; see `scan` for the other shapes and the results."""
     both, size = direction == "bidirectional", r.shape[2]
+    if 0 in x.shape or size == 0:  # the kernels refuse most of these
+        return scan(Cell(kind, activations, reset_after=True), direction, layout, x, w, r, b, None, h, c, None)
     if kind == "LSTM" and x.dtype == torch.float32 and x.device.type == "cpu" and torch.backends.mkldnn.enabled:
         return _on_onednn(direction, layout, x, w, r, b, h, c)
     weights = []

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
+import numpy as np
+
 from polymodel_torch.compat import torch
 
 _T: TypeAlias = torch.Tensor
@@ -21,7 +23,7 @@ class Cell:
         kind: "LSTM", "GRU" or "RNN".
         activations: names, for one direction after the other.
         alpha, beta: values for those activations that take them, in that order.
-        clip: limit of the input of every activation.
+        clip: limit of what goes into the activations of gates, as ONNX Runtime has it; LSTM's last one squashes the cell.
         couple: LSTM's input_forget: the forget gate is 1 - the input gate.
         reset_after: GRU's linear_before_reset.
     """
@@ -35,7 +37,9 @@ class Cell:
     reset_after: bool = False
 
 
-_ALPHA = {"affine": 1.0, "leakyrelu": 0.01, "thresholdedrelu": 1.0, "scaledtanh": 1.0, "hardsigmoid": 0.2, "elu": 1.0}
+# Numbers of the standard are float32.
+_HUNDREDTH, _FIFTH = float(np.float32(0.01)), float(np.float32(0.2))
+_ALPHA = {"affine": 1.0, "leakyrelu": _HUNDREDTH, "thresholdedrelu": 1.0, "scaledtanh": 1.0, "hardsigmoid": _FIFTH, "elu": 1.0}
 _BETA = {"affine": 0.0, "scaledtanh": 1.0, "hardsigmoid": 0.5}
 
 
@@ -62,7 +66,8 @@ def _functions(cell: Cell) -> list[_Act]:
         a = next(alpha, _ALPHA[name]) if name in _ALPHA else 0.0
         b = next(beta, _BETA[name]) if name in _BETA else 0.0
         act = _function(name, a, b)
-        result.append(_clipped(act, cell.clip) if cell.clip else act)
+        squashes_cell = cell.kind == "LSTM" and len(result) % 3 == 2  # h of the standard: its input is not clipped
+        result.append(_clipped(act, cell.clip) if cell.clip and not squashes_cell else act)
     return result
 
 
