@@ -21,7 +21,7 @@ from polymodel.passes.specialize import required_inputs, required_values, specia
 from polymodel.plan import Plan
 from polymodel.replay import ByTurns
 from polymodel.spec import TensorSpec, array_dtype, bind_dims, numpy_dtype, spec_of_array
-from polymodel.turns import check_compilable, is_setting
+from polymodel.turns import check_compilable, float_settings, is_setting
 
 if TYPE_CHECKING:
     from polymodel.backend import Backend
@@ -274,8 +274,7 @@ class Program(ABC):
             if level and not dims:
                 specs = {n: graph.specs[n] for n in feeds if n in graph.specs}
                 dims = bind_dims(specs, {n: feeds[n].shape for n in specs})
-            settings = {n: a for n, a in feeds.items() if is_setting(a) and n not in differentiated}
-            values = settings if level == 2 else {}
+            values = self._setting_values(graph, feeds, differentiated) if level == 2 else {}
             shaped = key if level == 0 else (*key, *((n, a.shape) for n, a in feeds.items()))
             shaped = (*shaped, *((n, a.tobytes()) for n, a in values.items()))
             entry = self._compiled.get(shaped)
@@ -310,6 +309,11 @@ class Program(ABC):
         plan = expand_functions(specialize(graph, outputs, dims, values), self.backend.table)
         check_compilable(plan, self)
         return plan
+
+    @staticmethod
+    def _setting_values(graph: Graph, feeds: Arrays, differentiated: Sequence[str]) -> Arrays:
+        floats = float_settings(graph.calls)
+        return {n: a for n, a in feeds.items() if is_setting(a, n in floats) and n not in differentiated}
 
     @staticmethod
     def _needs(graph: Graph, names: Container[str]) -> tuple[list[str], dict[str, Any]]:

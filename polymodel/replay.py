@@ -23,7 +23,7 @@ from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.specialize import needed_calls, opsets_of, required_inputs, specialize
 from polymodel.plan import Plan
 from polymodel.spec import bind_dims
-from polymodel.turns import Trail, Turns, check_compilable, is_setting
+from polymodel.turns import Trail, Turns, check_compilable, float_settings, is_setting
 
 if TYPE_CHECKING:
     from polymodel.program import Arrays, Gradients, Program, Step
@@ -86,7 +86,8 @@ class ByTurns:
         arrays = {**feeds, **given}
         shapes = tuple((n, a.shape) for n, a in arrays.items())
         key = (id(graph), outputs, tuple(wrt), shapes, tuple(trail.decisions.items()))
-        settings = {n: a for n, a in arrays.items() if is_setting(a) and n not in wrt and a.dtype.kind in "iub"}
+        floats = float_settings(graph.calls)
+        settings = {n: a for n, a in arrays.items() if is_setting(a, n in floats) and n not in wrt}
         for by_value in (False, True):
             full = (*key, *((n, a.tobytes()) for n, a in settings.items())) if by_value else key
             if full in self._compiled:
@@ -150,6 +151,8 @@ def _passes(proto: onnx.NodeProto, i: int, opsets: Mapping[str, int]) -> bool:
 
 
 def _is_float(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(_is_float(v) for v in value)
     return isinstance(value, np.ndarray) and value.dtype.name in _FLOATS
 
 

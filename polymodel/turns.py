@@ -8,7 +8,7 @@ out. What a turn compiles is kept by the sizes of what it reads, so that the nex
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
@@ -28,17 +28,32 @@ from polymodel.spec import spec_of_array
 if TYPE_CHECKING:
     from polymodel.program import Predict, Program
 
-__all__ = ["Trail", "Turns", "check_compilable", "is_setting"]
+__all__ = ["Trail", "Turns", "check_compilable", "float_settings", "is_setting"]
 
 
 _SETTINGS = frozenset({"int32", "int64", "bool"})
 
 
-def is_setting(array: Any) -> bool:
+_FLOAT_SETTINGS = {
+    "Dropout": {1},
+    "NonMaxSuppression": {3, 4},
+    "Range": {0, 1, 2},
+    "Resize": {1, 2},
+    "Upsample": {1},
+}
+"""Positions of floating-point inputs that sizes or rules depend on."""
+
+
+def float_settings(calls: Iterable[onnx.NodeProto]) -> set[str]:
+    """Names of floating-point values that may be settings."""
+    return {c.input[i] for c in calls for i in _FLOAT_SETTINGS.get(c.op_type, ()) if i < len(c.input) and c.input[i]}
+
+
+def is_setting(value: Any, also_float: bool = False) -> bool:
     """Whether a value may be an operator's setting (axes, sizes, counts, conditions) rather than data."""
-    if not isinstance(array, np.ndarray) or array.dtype.kind in "OSU":
+    if not isinstance(value, np.ndarray) or value.ndim > 1:
         return False
-    return array.size <= (16 if array.dtype.kind == "f" else 1024) and array.ndim <= 1
+    return bool(value.dtype.kind in "iub" and value.size <= 1024) or (also_float and value.size <= 16)
 
 
 def check_compilable(plan: Plan, program: Program) -> None:
@@ -93,6 +108,7 @@ class _Turn:
         hosts: calls of the host, after it.
         rest: calls of later turns.
         late: values whose size is known once they are computed.
+        taken: decisions of control flow that was written out.
         by_value: whether what comes next depends on the values of settings, not only on sizes.
         next: the following turn for sizes (and values) of what `rest` reads.
     """
@@ -103,6 +119,7 @@ class _Turn:
     hosts: tuple[onnx.NodeProto, ...]
     rest: tuple[onnx.NodeProto, ...]
     late: tuple[str, ...] = ()
+    taken: Mapping[str, int] = field(default_factory=dict)
     by_value: bool = False
     next: dict[Any, _Turn] = field(default_factory=dict)
 
@@ -110,6 +127,11 @@ class _Turn:
     def reads(self) -> list[str]:
         """Names that the calls of later turns read."""
         return sorted({n for proto in self.rest for n in (*proto.input, *captured(proto)) if n})
+
+    def settings(self, env: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Values that calls of later turns may need to know."""
+        floats = float_settings(self.rest)
+        return {n: env[n] for n in self.reads if is_setting(env.get(n), n in floats)}
 
 
 @final
@@ -158,6 +180,7 @@ class Turns:
                 env.update(self._on_host(proto, env, trail, prefix))
             if trail is not None:
                 made = [n for p in turn.hosts if p.op_type not in CONTROL for n in p.output if n]
+                trail.decisions.update((prefix + n, d) for n, d in turn.taken.items())
                 trail.values.update((prefix + n, env[n]) for n in (*made, *turn.late))
         return {n: self.value(n, env) for n in self.outputs}
 
@@ -206,7 +229,7 @@ class Turns:
                 return self._build(turn, env, {})
         except (NeedsStaticShape, ShapeError):
             turn.by_value = True
-        settings = {n: env[n] for n in turn.reads if is_setting(env.get(n))}
+        settings = turn.settings(env)
         try:
             return self._build(turn, env, settings)
         except NeedsStaticShape:
@@ -228,11 +251,14 @@ class Turns:
         made = {n for node in calls.nodes for n in node.output_names if n}
         later = {n for p in (*draft.hosts, *draft.rest) for n in (*p.input, *captured(p))}
         wanted = [n for n in sorted(made) if n in later or n in self.outputs or n in draft.late]
+        for name, array in calls.known.items():
+            calls.specs.setdefault(name, spec_of_array(array))
         plan = prune(Plan(tuple(calls.nodes), inputs, tuple(wanted), calls.known, calls.specs))
         run = self.program.compile_plan(plan) if wanted else None
         feeds = tuple(n for n in plan.inputs if n in env)
         known = {n: a for n, a in calls.known.items() if n not in settings}
-        return _Turn(run, feeds, known, tuple(draft.hosts), tuple(draft.rest), tuple(n for n in wanted if n in draft.late))
+        late = tuple(n for n in wanted if n in draft.late)
+        return _Turn(run, feeds, known, tuple(draft.hosts), tuple(draft.rest), late, calls.taken)
 
 
 @final
@@ -325,10 +351,11 @@ def _key(turn: _Turn, env: Mapping[str, Any]) -> tuple[Any, ...]:
     for name in turn.reads:
         value = env.get(name)
         if isinstance(value, np.ndarray):
-            data = value.tobytes() if turn.by_value and is_setting(value) else b""
-            parts.append((name, value.shape, value.dtype.str, data))
+            parts.append((name, value.shape, value.dtype.str))
         elif name in env:
             parts.append((name, type(value).__name__))
+    if turn.by_value:
+        parts.extend(a.tobytes() for a in turn.settings(env).values())
     return tuple(parts)
 
 

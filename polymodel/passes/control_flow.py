@@ -54,6 +54,7 @@ def _if(calls: Calls, proto: onnx.NodeProto) -> None:
     taken = calls.decisions.get(key) if condition is None else bool(condition.reshape(-1)[0])
     if taken is None:
         raise NeedsStaticShape(f"which branch the If {proto.name or key!r} takes is unknown when lowering")
+    calls.taken[key] = int(taken)
     branch = given["then_branch" if taken else "else_branch"]
     results = inline(calls, branch, {}, f"{key}/")
     _name(calls, results, proto.output)
@@ -85,6 +86,7 @@ def _loop(calls: Calls, proto: onnx.NodeProto) -> None:
             pile.append(value)
         done += 1
         _check_size(calls, proto)
+    calls.taken[key] = done
     ends = [_stack(calls, pile, 0, f"{key}/stack_{i}") if pile else None for i, pile in enumerate(stacked)]
     if None in ends:
         empty = _empty(calls, body, proto, state)
