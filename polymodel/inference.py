@@ -83,6 +83,10 @@ def infer(
         for name in node.input
         if name in constants and constants[name].size <= _MAX_DATA
     }
+    if node.op_type == "Range" and node.domain == "" and all(s is not None and s.shape in ((), (1,)) for s in inputs):
+        # The standard's own body of AffineGrid gives vectors of one element.
+        types = {n: type_proto(TensorSpec((), s.dtype)) for n, s in zip(node.input, inputs, strict=True) if s is not None}
+        data = {n: onnx.numpy_helper.from_array(constants[n].reshape(()), n) for n in data}
     try:
         found = shape_inference.infer_node_outputs(
             known, node, types, data, opset_imports=[onnx.helper.make_opsetid(node.domain, opset)]
@@ -94,11 +98,8 @@ def infer(
         raise GraphError(f"{describe(node, inputs)}: {error}") from None
     if node.op_type in _SHAPED_LIKE_INPUT and node.domain == "":
         found = {node.output[0]: types[node.input[0]]}
-    if node.op_type == "MaxUnpool" and node.domain == "" and len(inputs) > 2 and (data_spec := inputs[0]) is not None:
-        # The schema's inference says nothing when output_shape is given.
-        sizes = constants.get(node.input[2])
-        shape = (None,) * data_spec.rank if sizes is None else tuple(int(n) for n in sizes)
-        found = {node.output[0]: type_proto(TensorSpec(shape, data_spec.dtype))}
+    if (spec := _of_known_rank(node, inputs, constants)) is not None and not _has_rank(found.get(node.output[0])):
+        found = {node.output[0]: type_proto(spec)}
     specs = []
     for name in node.output:
         if not name:
@@ -108,6 +109,29 @@ def infer(
         else:
             specs.append(spec_of_type(found[name], name))
     return specs
+
+
+def _has_rank(proto: onnx.TypeProto | None) -> bool:
+    return proto is not None and proto.tensor_type.HasField("shape")
+
+
+def _of_known_rank(
+    node: onnx.NodeProto, inputs: Sequence[TensorSpec | None], constants: Mapping[str, np.ndarray]
+) -> TensorSpec | None:
+    """What follows from the inputs' ranks where the schema's inference waits for a value, or says nothing at all."""
+    x = inputs[0] if inputs else None
+    if node.domain != "" or x is None:
+        return None
+    if node.op_type == "MaxUnpool" and len(inputs) > 2:
+        sizes = constants.get(node.input[2])
+        return TensorSpec((None,) * x.rank if sizes is None else tuple(int(n) for n in sizes), x.dtype)
+    if node.op_type == "CenterCropPad":
+        axes = next((a.ints for a in node.attribute if a.name == "axes"), range(x.rank))
+        changed = {a % x.rank for a in axes}
+        return TensorSpec(tuple(None if a in changed else d for a, d in enumerate(x.shape)), x.dtype)
+    if node.op_type == "AffineGrid" and isinstance(rank := x.shape[1], int):
+        return TensorSpec((x.shape[0], *[None] * rank, rank), x.dtype)
+    return None
 
 
 def check_dtypes(known: onnx.defs.OpSchema, node: onnx.NodeProto, inputs: Sequence[TensorSpec | None]) -> None:

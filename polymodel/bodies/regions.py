@@ -208,7 +208,7 @@ def _weights(b: Body, bins: Bins) -> str:
     apart, samples = b.reshape(apart, (bins.regions, 1, 1, 1)), b.reshape(samples, (bins.regions, 1, 1, 1))
     origin = b.reshape(origin, (*shape, 1, 1))
     cells = b.constant(np.arange(-1.0, size).reshape(1, 1, -1, 1), dtype)  # the cell c is [c, c + 1)
-    first = b.call("Sub", _number_at(b, cells, origin, apart), number(b, 1.0, apart))
+    first = b.call("Max", b.call("Sub", _number_at(b, cells, origin, apart), number(b, 1.0, apart)), number(b, 0.0, apart))
     place, real = _numbered(b, bins, origin, apart, samples, first, 4)
     cell = b.call("Min", b.call("Floor", place), number(b, size - 1.0, place))
     inside = b.call("LessOrEqual", place, number(b, float(size), place))

@@ -94,7 +94,8 @@ def _evaluate(
     from onnx.reference import ReferenceEvaluator
 
     try:
-        results = ReferenceEvaluator(proto).run(None, {n: known[n] for n in proto.input if n})
+        feeds = {n: known[n].reshape(()) if proto.op_type == "Range" else known[n] for n in proto.input if n}
+        results = ReferenceEvaluator(proto).run(None, feeds)
     except Exception as error:  # operators of the evaluator raise whatever NumPy raises
         raise GraphError(f"{describe(proto, [])}: its constant inputs do not fit: {error}") from error
     values = {}

@@ -62,6 +62,12 @@ def _missing_size(node: Node, i: int) -> int:
 
 @TABLE.rule("Slice", since=10)
 def slice_(node: Node, x: Symbol, *others: Symbol) -> Symbol:
+    if node.dtype() == "bool":  # MXNet slices no bool
+        return cast(_sliced(node, cast(x, "uint8")), "bool")
+    return _sliced(node, x)
+
+
+def _sliced(node: Node, x: Symbol) -> Symbol:
     starts, ends = node.const(1).tolist(), node.const(2).tolist()
     axes = node.const(3).tolist() if node.has_input(3) else list(range(len(starts)))
     steps = node.const(4).tolist() if node.has_input(4) else [1] * len(starts)
@@ -185,7 +191,7 @@ def trilu(node: Node, x: Symbol, k: Symbol = None) -> Symbol:
 
 @TABLE.rule("Range", since=11)
 def range_(node: Node, start: Symbol, limit: Symbol, delta: Symbol) -> Symbol:
-    values = np.arange(node.const(0), node.const(1), node.const(2), dtype=numpy_dtype(node.dtype()))
+    values = np.arange(*(node.const(i).item() for i in range(3)), dtype=numpy_dtype(node.dtype()))
     return constant(values)
 
 

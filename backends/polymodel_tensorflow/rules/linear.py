@@ -23,7 +23,7 @@ def rows_times(x: Any, w: Any) -> Any:
     if len(x.shape) == 2:
         return tf.matmul(x, w)
     dims = sizes(x)
-    return tf.reshape(tf.matmul(tf.reshape(x, [-1, dims[-1]]), w), [*dims[:-1], w.shape[1]])
+    return tf.reshape(tf.matmul(tf.reshape(x, [-1, dims[-1]]), w), [*dims[:-1], sizes(w)[1]])
 
 
 @TABLE.rule("Linear", since=1, domain="polymodel")

@@ -246,7 +246,7 @@ def size(node: Node, x: Any) -> Any:
 
 @TABLE.rule("Range", since=11)
 def range_(node: Node, start: Any, limit: Any, delta: Any) -> Any:
-    return tf.range(start, limit, delta)
+    return tf.range(*(tf.reshape(v, []) for v in (start, limit, delta)))
 
 
 @TABLE.rule("EyeLike", since=9)

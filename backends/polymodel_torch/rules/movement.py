@@ -269,7 +269,7 @@ def range_(node: Node, start: Any, limit: Any, delta: Any) -> Any:
 @leaf
 def _range(start: torch.Tensor, limit: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
     count = max(0, int(np.ceil((limit.item() - start.item()) / delta.item())))
-    return start + torch.arange(count, dtype=start.dtype, device=start.device) * delta
+    return start.reshape(()) + torch.arange(count, dtype=start.dtype, device=start.device) * delta.reshape(())
 
 
 @TABLE.rule("EyeLike", since=9)
