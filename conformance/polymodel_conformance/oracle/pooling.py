@@ -65,7 +65,7 @@ def _average_pool(node: Node, x: Value) -> Value:
 def _lp_pool(node: Node, x: Value) -> Value:
     w = window(node, x.shape[2:], node.attr("kernel_shape"), ceil=bool(node.attributes.get("ceil_mode")))
     order = float(node.attr("p"))
-    powers = p.power(absolute(_flat(x, w, 0.0)), order)
+    powers = p.power(_flat(absolute(x), w, 0.0), order)
     return p.power(p.total(powers, (2,)), 1.0 / order)
 
 

@@ -277,8 +277,10 @@ def take(x: Value, index: Array) -> Value:
     y = np.where(valid, flat[np.where(valid, index, 0)], flat.dtype.type(0)) if flat.size else np.zeros(index.shape)
 
     def vjp(g: Array) -> list[Array]:
-        out = np.bincount(index[valid].ravel(), g[valid].ravel(), minlength=flat.size) if flat.size else np.zeros(0)
-        if t.noise is not None and flat.size:
+        if not flat.size or not index.size:
+            return [np.zeros(x.shape)]
+        out = np.bincount(index[valid].ravel(), g[valid].ravel(), minlength=flat.size).astype(np.float64)
+        if t.noise is not None:
             squares = np.bincount(index[valid].ravel(), np.square(g[valid]).ravel(), minlength=flat.size)
             counts = np.bincount(index[valid].ravel(), minlength=flat.size)
             out = np.where(counts > 1, t.noise.reduced(out, squares, max(2, int(counts.max()))), out)
@@ -290,7 +292,7 @@ def take(x: Value, index: Array) -> Value:
 def gathered_sum(x: Value, target: Array, size: int) -> Value:
     """Every element added to a position of a vector of zeros: the adjoint of `take`."""
     t, order = x.tape, target.reshape(-1)
-    y = np.bincount(order, x.array.reshape(-1), minlength=size)
+    y = np.bincount(order, x.array.reshape(-1), minlength=size).astype(np.float64)
     if t.noise is not None and order.size:
         squares = np.bincount(order, np.square(x.array).reshape(-1), minlength=size)
         counts = np.bincount(order, minlength=size)

@@ -53,16 +53,22 @@ def _activation(name: str, alpha: float | None, beta: float | None) -> Activatio
     return lambda x: p.unary(x, *curve)
 
 
+_ALPHA = {"leakyrelu", "thresholdedrelu", "scaledtanh", "hardsigmoid", "elu", "affine"}
+_BETA = {"scaledtanh", "hardsigmoid", "affine"}
+
+
 def _activations(node: Node, direction: int, count: int) -> list[Activation]:
-    names = node.attr("activations") or ()
-    default = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}[node.op_type]
-    wanted = tuple(names[direction * count : (direction + 1) * count]) or default
-    alphas = list(node.attr("activation_alpha") or ())[direction * count :]
-    betas = list(node.attr("activation_beta") or ())[direction * count :]
-    return [
-        _activation(n, alphas[i] if i < len(alphas) else None, betas[i] if i < len(betas) else None)
-        for i, n in enumerate(wanted)
-    ]
+    """The functions of one direction; each takes its alpha and beta from the lists, if it has one, in order."""
+    names = list(node.attr("activations") or ())
+    if not names:
+        names = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}[node.op_type]
+        names = names * (direction + 1)
+    alphas, betas = iter(node.attr("activation_alpha") or ()), iter(node.attr("activation_beta") or ())
+    made = []
+    for name in names:
+        alpha = next(alphas, None) if name.lower() in _ALPHA else None
+        made.append(_activation(name, alpha, next(betas, None) if name.lower() in _BETA else None))
+    return made[direction * count : (direction + 1) * count]
 
 
 def _clipped(node: Node, x: Value) -> Value:
@@ -151,7 +157,7 @@ def _lstm(
             c = p.add(p.mul(forget, c), p.mul(i, g(_clipped(node, new))))
             if holes is not None:
                 o = p.add(o, p.mul(holes[1], c))
-            return [p.mul(f(_clipped(node, o)), h(c)), c]
+            return [p.mul(f(_clipped(node, o)), h(_clipped(node, c))), c]
 
         return cell
 
