@@ -10,7 +10,7 @@ from typing import Protocol, final
 import numpy as np
 
 from polymodel import random
-from polymodel.errors import NeedsStaticShape, ShapeError
+from polymodel.errors import NeedsHost, NeedsStaticShape, ShapeError
 from polymodel.graph import Graph
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.specialize import specialize
@@ -137,13 +137,13 @@ def plan_of(graph: Graph, outputs: Sequence[str], feeds: Arrays) -> Plan:
     specs = graph.specs
     given = {n: a for n, a in feeds.items() if n in specs}
     dims = bind_dims({n: specs[n] for n in given}, {n: a.shape for n, a in given.items()})
-    settings = {n: a for n, a in given.items() if n in graph.inputs and a.dtype.kind in "iu" and a.ndim < 2}
+    settings = {n: a for n, a in given.items() if n in graph.inputs and a.dtype.kind in "iub" and a.ndim < 2}
     try:
         plan = specialize(graph, outputs, dims)
         for node in plan.nodes:
             for i in range(len(node.outputs)):
                 node.out_shape(i)
-    except (ShapeError, NeedsStaticShape):
+    except (ShapeError, NeedsHost, NeedsStaticShape):
         plan = specialize(graph, outputs, dims, settings)
     return expand_functions(plan, ORACLE, bodies=False)
 

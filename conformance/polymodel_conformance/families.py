@@ -14,7 +14,7 @@ _TABLE = {
     "arithmetic": "Add Sub Mul Div Sqrt",
     "functions": "Exp Log Reciprocal Erf Sin Cos Tan Asin Acos Atan Sinh Cosh Tanh Asinh Acosh Atanh Pow Mod Sigmoid Softplus "
     "Softsign Gelu Mish Swish Elu Selu Celu HardSigmoid HardSwish LeakyRelu PRelu ThresholdedRelu Shrink SwiGLU "
-    "RotaryEmbedding",
+    "RotaryEmbedding If Loop Scan",
     "quantization": "QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul ConvInteger MatMulInteger",
     "products": "MatMul Gemm Einsum Conv ConvTranspose Det",
     "sums": "ReduceSum ReduceMean ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceSumSquare Sum Mean CumSum "

@@ -37,7 +37,7 @@ IN_TRUTH = frozenset(
 )
 """Inputs and outputs that the standard tags as not differentiable and that are, almost everywhere."""
 
-SETTINGS = frozenset([("Upsample", "scales")])
+SETTINGS = frozenset([("Upsample", "scales"), ("Range", "start"), ("Range", "limit"), ("Range", "delta")])
 """Float inputs that only say how to compute, and of which the standard says nothing."""
 
 STEPS = frozenset(["Ceil", "Floor", "Hardmax", "Round", "Sign"])

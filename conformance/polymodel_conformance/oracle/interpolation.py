@@ -181,21 +181,31 @@ def _denormalized(g: Value, size: int, align: bool) -> Value:
 
 
 def _grid_taps(x: Value, size: int, mode: str, padding: str, align: bool) -> list[Tap]:
-    if mode == "nearest":
-        shifted = x.array - 0.5
-        flips = x.tape.kinks.decide(np.abs(shifted - np.rint(shifted)))
-        x = x.tape.value(np.rint(x.array + np.where(flips, np.where(x.array > np.rint(x.array), 0.5, -0.5), 0.0)))
     low, high = (0.0, size - 1.0) if align else (-0.5, size - 0.5)
+    if mode == "nearest":
+        return _nearest_tap(x, low, high, size, padding)
+    held: Array | bool = False
     if padding != "zeros":
         under, over = p.step(p.neg(x), -low), p.step(x, high)
         if padding == "border":
-            x = p.where(under, 0.0, p.where(over, size - 1.0, x))
+            x, held = p.where(under, 0.0, p.where(over, size - 1.0, x)), under | over
         else:
             x = p.where(under | over, _reflected(x, low, high), x)
-    if mode == "nearest":
-        whole = np.trunc(x.array)
-        return [(whole, x.tape.value(np.ones(whole.shape)))]
-    return linear_taps(x) if mode == "linear" else cubic_taps(x)
+    return linear_taps(x, held) if mode == "linear" else cubic_taps(x)
+
+
+def _nearest_tap(x: Value, low: float, high: float, size: int, padding: str) -> list[Tap]:
+    """Rounded, halves to even; the decision is taken before what lies outside is brought in."""
+    shifted = x.array - 0.5
+    flips = x.tape.kinks.decide(np.abs(shifted - np.rint(shifted)))
+    whole = np.rint(x.array)
+    whole = np.where(flips, np.where(x.array > whole, whole + 1, whole - 1), whole)
+    outside = (whole < low) | (whole > high)
+    if padding == "border":
+        whole = np.where(outside, np.clip(whole, 0, size - 1), whole)
+    elif padding == "reflection":
+        whole = np.where(outside, np.trunc(_reflected(x.tape.value(whole), low, high).array), whole)
+    return [(whole, x.tape.value(np.ones(whole.shape)))]
 
 
 def _reflected(x: Value, low: float, high: float) -> Value:

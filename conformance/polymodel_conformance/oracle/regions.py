@@ -88,9 +88,9 @@ def _max_roi_pool(node: Node, x: Value, rois: Value) -> Value:
             for j, (c, d) in enumerate(columns):
                 part = planes[int(roi[0]), :, a:b, c:d].reshape(channels, -1)
                 index[r, :, i, j, : part.shape[1]] = part
-    empty = (index < 0).all(-1)
-    values = p.where(index >= 0, p.take(x, index), -np.inf)
-    return p.where(empty, 0.0, p.largest(p.where(empty[..., None], 0.0, values), -1)[0])
+    empty = np.zeros(index.shape, bool)
+    empty[..., 0] = (index < 0).all(-1)  # a region outside the image pools nothing, which is 0
+    return p.largest(p.where(empty, 0.0, p.where(index >= 0, p.take(x, index), -np.inf)), -1)[0]
 
 
 def _bins(start: int, extent: int, bins: int, size: int) -> list[tuple[int, int]]:

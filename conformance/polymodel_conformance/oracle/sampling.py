@@ -18,17 +18,20 @@ Outside: TypeAlias = Callable[[Array, int], Array]
 """Which position is read for one on an axis of a size; -1 reads as zero."""
 
 
-def floored(x: Value) -> Array:
-    """The largest integer that is not larger, as a decision: a linear interpolation has a kink at every integer."""
+def floored(x: Value, held: Array | bool = False) -> Array:
+    """The largest integer that is not larger, as a decision: a linear interpolation has a kink at every integer.
+
+    Coordinates that are `held` at a border do not move, and stand on no kink.
+    """
     whole = np.floor(x.array)
     part = x.array - whole
-    flips = x.tape.kinks.decide(np.minimum(part, 1.0 - part))
+    flips = x.tape.kinks.decide(np.where(held, np.inf, np.minimum(part, 1.0 - part)))
     return np.asarray(whole + np.where(flips, np.where(part < 0.5, -1.0, 1.0), 0.0))
 
 
-def linear_taps(x: Value) -> list[Tap]:
+def linear_taps(x: Value, held: Array | bool = False) -> list[Tap]:
     """The two neighbours of a coordinate."""
-    low = floored(x)
+    low = floored(x, held)
     part = p.sub(x, low)
     return [(low, p.sub(1.0, part)), (low + 1, part)]
 

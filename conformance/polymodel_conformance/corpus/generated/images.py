@@ -77,7 +77,7 @@ _REGIONS: list[Row] = [
         spatial_scale=0.6, coordinate_transformation_mode="output_half_pixel"),
     row("roialign_max", "RoiAlign", (2, 3, 7, 8), _BOXES, _IN, output_height=2, output_width=2, sampling_ratio=2, mode="max"),
     row("maxroipool", "MaxRoiPool", (2, 3, 7, 8), _ROIS, pooled_shape=[2, 3]),
-    row("maxroipool_scaled", "MaxRoiPool", (2, 2, 6, 7), _ROIS, pooled_shape=[3, 2], spatial_scale=0.7),
+    row("maxroipool_scaled", "MaxRoiPool", (2, 2, 6, 7), _ROIS, pooled_shape=[3, 2], spatial_scale=0.6),
     row("deformconv", "DeformConv", (2, 4, 6, 7), (3, 4, 3, 2), (2, 12, 4, 6), (3,)),
     row("deformconv_groups", "DeformConv", (1, 4, 6, 5), (4, 2, 2, 2), (1, 16, 4, 3), None, unit(1, 8, 4, 3), group=2,
         offset_group=2, strides=[2, 2], pads=[1, 0, 1, 1]),
