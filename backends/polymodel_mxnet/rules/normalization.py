@@ -117,7 +117,8 @@ def layer_normalization(node: Node, x: Symbol, scale: Symbol, bias: Symbol = Non
     work = "float32" if kind == "float16" else kind
     y, center, inverse = standardize(_to(x, kind, work), tuple(range(axis, len(shape))), float(node.attr("epsilon")))
     y = op("_npi_multiply", _to(y, work, kind), scale)
-    return (y if bias is None else op("_npi_add", y, bias)), center, inverse
+    shown = [_to(s, work, node.outputs[i].dtype) if node.has_output(i) else None for i, s in ((1, center), (2, inverse))]
+    return (y if bias is None else op("_npi_add", y, bias)), *shown
 
 
 def _layer_norm(node: Node, x: Symbol, scale: Symbol, bias: Symbol | None, rows: int, size: int) -> Symbol:

@@ -74,9 +74,9 @@ def _scores(node: Node, q: Any, k: Any) -> Any:
     given = node.attr("scale")
     scale = float(given) if given is not None else 1 / math.sqrt(q.shape[-1])
     if q.dtype in _NARROW:
-        root = tf.cast(math.sqrt(scale), q.dtype)
+        root = tf.constant(math.sqrt(scale), q.dtype)
         return _product(q * root, k * root, transpose=True)
-    return _product(q * tf.cast(scale, q.dtype), k, transpose=True)
+    return _product(q * tf.constant(scale, q.dtype), k, transpose=True)
 
 
 def _product(a: Any, b: Any, *, transpose: bool = False) -> Any:

@@ -6,6 +6,7 @@ the limits; Elu, Selu and Celu have the left derivative at 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
@@ -244,7 +245,13 @@ def hard_swish(node: Node, x: Any) -> Any:
 
 @TABLE.rule("Gelu", since=20)
 def gelu(node: Node, x: Any) -> Any:
-    return tf.nn.gelu(x, approximate=node.attr("approximate") == "tanh")
+    """tf.nn.gelu rounds its constants to float32."""
+    approximate = node.attr("approximate") == "tanh"
+    if x.dtype != tf.float64:
+        return tf.nn.gelu(x, approximate=approximate)
+    if approximate:
+        return 0.5 * x * (1 + tf.tanh(tf.constant(math.sqrt(2 / math.pi), x.dtype) * (x + tf.constant(0.044715, x.dtype) * x**3)))
+    return 0.5 * x * (1 + tf.math.erf(x * tf.constant(math.sqrt(0.5), x.dtype)))
 
 
 @TABLE.rule("Mish", since=18)

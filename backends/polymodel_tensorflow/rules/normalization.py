@@ -76,7 +76,8 @@ def layer_normalization(node: Node, x: Any, scale: Any, bias: Any = None) -> tup
     centred = wide - mean
     inverse = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), axes, keepdims=True) + _eps(node, wide))
     y = tf.cast(centred * inverse, x.dtype) * scale
-    return (y if bias is None else y + bias), mean, inverse
+    kept = dtype_of_onnx(int(node.attr("stash_type")))
+    return (y if bias is None else y + bias), tf.cast(mean, kept), tf.cast(inverse, kept)
 
 
 @TABLE.rule("RMSNormalization", since=23)
@@ -119,7 +120,7 @@ def lrn(node: Node, x: Any) -> Any:
     widths[1] = (size - 1) // 2, size // 2
     squares = tf.pad(tf.square(x), widths)
     total = tf.add_n([squares[:, i : i + channels] for i in range(size)])
-    base = _cast(node, "bias", x) + tf.cast(node.attr("alpha") / size, x.dtype) * total
+    base = _cast(node, "bias", x) + tf.constant(node.attr("alpha") / size, x.dtype) * total
     return x * tf.pow(base, -_cast(node, "beta", x))
 
 
@@ -145,4 +146,4 @@ def mean_variance_normalization(node: Node, x: Any) -> Any:
     axes = [a % node.rank() for a in node.attr("axes")]
     centred = x - tf.reduce_mean(x, axes, keepdims=True)
     deviation = tf.sqrt(tf.reduce_mean(tf.square(centred), axes, keepdims=True))
-    return centred / (deviation + tf.cast(1e-9, x.dtype))
+    return centred / (deviation + tf.constant(1e-9, x.dtype))

@@ -135,7 +135,7 @@ def lp_pool(node: Node, x: Any) -> Any:
     p = int(node.attr("p") or 2)
     powers = padded(tf.pow(tf.abs(x), tf.cast(p, x.dtype)), _lengthened(pads, extra))
     total = reduce(tf.add, _taps(powers, kernel, strides, dilations))
-    return tf.pow(total, tf.cast(1 / p, x.dtype))
+    return tf.pow(total, tf.constant(1 / p, x.dtype))
 
 
 @TABLE.rule("GlobalAveragePool", since=1)

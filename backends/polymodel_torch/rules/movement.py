@@ -168,8 +168,10 @@ def _pad(x: torch.Tensor, pads: Any, value: Any, axes: Any, mode: str) -> torch.
         before[axis], after[axis] = amounts[i], amounts[i + len(which)]
     if mode == "constant":
         flat = [p for a in reversed(range(rank)) for p in (before[a], after[a])]
-        fill = value.item() if isinstance(value, torch.Tensor) else value or 0
-        return torch.nn.functional.pad(x, flat, value=fill)
+        if not isinstance(value, torch.Tensor):
+            return torch.nn.functional.pad(x, flat, value=value or 0)
+        border = torch.nn.functional.pad(torch.zeros_like(x, dtype=torch.bool), flat, value=True)
+        return torch.where(border, value.reshape(()), torch.nn.functional.pad(x, flat))
     for axis, (low, high) in enumerate(zip(before, after, strict=True)):
         if low == 0 and high == 0:
             continue
