@@ -62,18 +62,12 @@ def softplus(x: Symbol) -> Symbol:
     return x * 0.5 + size * 0.5 + op("_npi_log1p", op("_npi_exp", size * -1.0))
 
 
-_ERF_SLOPE = 1.7724539041519165 / math.sqrt(math.pi)
-"""What the kernel's derivative lacks: it computes sqrt(pi) in float32."""
-
-
 @TABLE.rule("Erf", since=9)
 def erf(node: Node, x: Symbol) -> Symbol:
-    """The error function; in float64 its derivative is corrected to the precision of its values."""
+    """The error function. The kernel's derivative divides by sqrt(pi) in float32, which float64 cannot accept."""
     y = op("_npx_erf", x)
-    if node.dtype() != "float64":
-        return y
     held = op("BlockGrad", y)
-    return held + (y - held) * _ERF_SLOPE
+    return held + (y - held) * (1.7724539041519165 / math.sqrt(math.pi)) if node.dtype() == "float64" else y
 
 
 def _below(x: Symbol) -> Symbol:
