@@ -145,9 +145,10 @@ def _crops(node: Node, full: list[int], extra: list[int], size: list[int], strid
         wanted = [n * s for n, s in zip(size, strides, strict=True)]
     if wanted:
         totals = [f + e - n for f, e, n in zip(full, extra, wanted, strict=True)]
+        # Where more is wanted than there is, zeros come at the end.
         if mode == "SAME_UPPER":
-            return [(t // 2, t - t // 2) for t in totals]
-        return [(t - t // 2, t // 2) for t in totals]
+            return [(t // 2, t - t // 2) if t > 0 else (0, t) for t in totals]
+        return [(t - t // 2, t // 2) if t > 0 else (0, t) for t in totals]
     given = [0] * (2 * rank) if mode == "VALID" else list(node.attr("pads") or (0,) * (2 * rank))
     return list(zip(given[:rank], given[rank:], strict=True))
 
