@@ -14,9 +14,6 @@ _TYPES = {
     "int32": tf.int32,
     "int64": tf.int64,
     "uint8": tf.uint8,
-    "uint16": tf.uint16,
-    "uint32": tf.uint32,
-    "uint64": tf.uint64,
     "float16": tf.float16,
     "bfloat16": tf.bfloat16,
     "float32": tf.float32,
@@ -26,7 +23,7 @@ _TYPES = {
 }
 
 DTYPES = frozenset(_TYPES)
-"""Names of the element types that programs of this backend take."""
+"""Element types that programs of this backend hold. TensorFlow has uint16, uint32 and uint64 too, but few kernels for them."""
 
 
 def native_dtype(name: str) -> Any:

@@ -6,9 +6,10 @@ import numpy as np
 
 from polymodel.bodies.rounding import float_bits, float_from_bits
 from polymodel.bodies.table import BODIES, Body
-from polymodel.carriers import INTEGERS
+from polymodel.carriers import INTEGERS, width
 from polymodel.feeds import is_float
 from polymodel.plan import Node
+from polymodel.spec import onnx_dtype
 
 
 @BODIES.rule("BitShift", since=11)
@@ -46,4 +47,9 @@ def bit_cast(b: Body, node: Node, x: str) -> str:
     if source == target:
         return b.call("Identity", x)
     bits = float_bits(b, x, source) if is_float(source) else b.cast(x, "int64")
-    return float_from_bits(b, bits, target, target) if is_float(target) else b.cast(bits, target)
+    if not is_float(target):
+        return b.cast(bits, target)
+    if width(target) > 8:
+        return float_from_bits(b, bits, target, target)
+    value = float_from_bits(b, bits, target, "float32")  # Gather takes no smaller type; infinities stay
+    return b.call("Cast", value, to=onnx_dtype(target).value, saturate=0)

@@ -41,16 +41,16 @@ def quantize(b: Body, node: Node, x: str, scale: str, zero: str | None = None) -
     asked = node.attr("precision")
     work = dtype_name(_data_type(asked)) if asked else node.dtype(1)
     work = work if work in _DIVIDED else "float64" if work == "int32" else "float32"
-    quotient = b.call("Div", b.cast(x, work), b.cast(_spread(b, node, scale, 1), work))
+    quotient = b.call("Div", b.cast(x, work), _spread(b, node, b.cast(scale, work), 1))
     if target not in INTEGERS:
         if zero is not None:
-            quotient = b.call("Add", quotient, b.cast(_spread(b, node, zero, 2), work))
+            quotient = b.call("Add", quotient, _spread(b, node, b.cast(zero, work), 2))
         return b.call("Cast", quotient, to=_number(target), saturate=node.attr("saturate"))
     kind = INTEGERS[target]
     whole = b.cast(b.call("Round", quotient), "float32" if work != "float64" else work)
     kept = b.spec(whole).dtype
     if zero is not None:
-        whole = b.call("Add", whole, b.cast(_spread(b, node, zero, 2), kept))
+        whole = b.call("Add", whole, _spread(b, node, b.cast(zero, kept), 2))
     return b.cast(b.call("Clip", whole, b.constant(kind.low, kept), b.constant(kind.high, kept)), target)
 
 
@@ -61,8 +61,8 @@ def dequantize(b: Body, node: Node, x: str, scale: str, zero: str | None = None)
     wide = "int32" if node.dtype() in INTEGERS else "float32"
     value = b.cast(x, wide)
     if zero is not None:
-        value = b.call("Sub", value, b.cast(_spread(b, node, zero, 2), wide))
-    factor = b.cast(_spread(b, node, scale, 1), "float32")
+        value = b.call("Sub", value, _spread(b, node, b.cast(zero, wide), 2))
+    factor = _spread(b, node, b.cast(scale, "float32"), 1)
     return b.cast(b.call("Mul", b.cast(value, "float32"), factor), target)
 
 

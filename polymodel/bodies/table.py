@@ -80,7 +80,7 @@ class Body:
     def fused(self, op_type: str, inputs: tuple[str, ...], output: TensorSpec, **attributes: Any) -> str:
         """Call an operator of the domain "polymodel", which has one output."""
         self._count += 1
-        path = f"{self.node.name}/{op_type}_{self._count}"
+        path = f"{self.node.key}/{op_type}_{self._count}"
         call = Node(
             op_type=op_type, domain="polymodel", version=1, name=path, attributes=attributes, input_names=inputs,
             output_names=(f"{path}.0",), inputs=tuple(self.spec(n) for n in inputs), outputs=(output,), constants={},

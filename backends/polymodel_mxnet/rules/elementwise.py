@@ -18,7 +18,6 @@ from polymodel_mxnet.symbols import Symbol, broadcast, cast, current_trace, op, 
 
 _UNARY = {
     "Neg": (6, "_npi_negative"),
-    "Abs": (6, "_npi_abs"),
     "Exp": (6, "_npi_exp"),
     "Log": (6, "_npi_log"),
     "Sqrt": (6, "_npi_sqrt"),
@@ -49,6 +48,12 @@ def _register_unary() -> None:
 
 
 _register_unary()
+
+
+@TABLE.rule("Abs", since=6)
+def absolute(node: Node, x: Symbol) -> Symbol:
+    """MXNet's kernel takes integers by way of float64, which int64 does not fit into."""
+    return op("_npi_abs", x) if is_float(node.dtype()) else op("_npi_where", x < 0, op("_npi_negative", x), x)
 
 
 def relu(x: Symbol) -> Symbol:
@@ -196,6 +201,9 @@ def _float_remainder(a: Symbol, b: Symbol, node: Node) -> Symbol:
 
 @TABLE.rule("Round", since=11)
 def round_(node: Node, x: Symbol) -> Symbol:
+    """Ties go to even numbers; MXNet's kernel for that takes no float16."""
+    if node.dtype() == "float16":
+        return cast(op("_npi_around", cast(x, "float32"), decimals=0), "float16")
     return op("_npi_around", x, decimals=0)
 
 

@@ -48,7 +48,7 @@ _UNARY: dict[str, tuple[int, Callable[[Any], Any]]] = {
 }
 
 # Element types for which TensorFlow has no kernel of the operator, and the type in which it is computed instead.
-_WIDER = dict.fromkeys(("int8", "int16", "uint8", "uint16", "uint32", "uint64"), tf.int64)
+_WIDER = dict.fromkeys(("int8", "int16", "uint8"), tf.int64)
 _WIDE_UNARY = frozenset({"Abs", "Neg", "Sign"})
 
 
@@ -112,8 +112,6 @@ def mul(node: Node, a: Any, b: Any) -> Any:
 def div(node: Node, a: Any, b: Any) -> Any:
     if is_float(node.dtype()):
         return a / b
-    if node.dtype() == "uint64":  # int64 would lose the top bit
-        return tf.math.floordiv(a, b)
     return _two(tf.truncatediv, node, a, b)
 
 
@@ -167,10 +165,6 @@ def minimum(node: Node, *xs: Any) -> Any:
 
 
 def _extreme(f: Callable[[Any, Any], Any], node: Node, a: Any, b: Any) -> Any:
-    if node.dtype() == "uint64":  # the top bit is a sign in int64: shift the range, compare, shift back
-        top = tf.constant(1 << 63, tf.uint64)
-        flip = tf.bitcast(tf.bitwise.bitwise_xor(a, top), tf.int64), tf.bitcast(tf.bitwise.bitwise_xor(b, top), tf.int64)
-        return tf.bitwise.bitwise_xor(tf.bitcast(f(*flip), tf.uint64), top)
     return _two(f, node, a, b)
 
 

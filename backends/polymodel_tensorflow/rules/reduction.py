@@ -15,7 +15,7 @@ from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf
 from polymodel_tensorflow.rules.table import TABLE, product, sizes
 
-_NARROW = frozenset({"int8", "int16", "uint8", "uint16", "uint32"})
+_NARROW = frozenset({"int8", "int16", "uint8"})
 
 
 def _wide(node: Node, x: Any) -> Any:

@@ -17,12 +17,12 @@ def pass_through(node: Node, x: Any, value: Any) -> Any:
 
 @leaf
 def _pass_through(x: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    result: torch.Tensor = _PassThrough.apply(x, value)  # type: ignore[no-untyped-call]
+    result: torch.Tensor = _PassThrough.apply(x, value)
     return result
 
 
 @final
-class _PassThrough(torch.autograd.Function):
+class _PassThrough(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         return value.view_as(value)

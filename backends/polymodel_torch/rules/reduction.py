@@ -186,8 +186,5 @@ def topk(node: Node, x: Any, k: Any) -> Any:
 def _topk(x: torch.Tensor, k: Any, axis: int, largest: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """The k extremes in order, of equal ones those with the lower index first, which torch.topk does not promise."""
     order = torch.argsort(x, dim=axis, descending=largest, stable=True).narrow(axis, 0, ints(k)[0])
-    if x.dtype in (torch.uint16, torch.uint32, torch.uint64):  # of the same width, with a kernel for moving
-        signed = getattr(torch, str(x.dtype).removeprefix("torch.u"))
-        return torch.gather(x.view(signed), axis, order).view(x.dtype), order
     return torch.gather(x, axis, order), order
 
