@@ -46,8 +46,10 @@ def spread(part: np.ndarray, shape: tuple[int, ...], axis: int, block: int) -> n
 def windows_of(x: np.ndarray) -> np.ndarray:
     """The 3x3 windows of the last two axes: (n, c, rows, columns, 3, 3)."""
     rows, columns = x.shape[2] - 2, x.shape[3] - 2
+    rows, columns = x.shape[2] - 2, x.shape[3] - 2
     parts = [x[:, :, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-    return np.stack(parts, -1).reshape(*x.shape[:2], rows, columns, 3, 3)
+    windows: np.ndarray = np.stack(parts, -1).reshape(*x.shape[:2], rows, columns, 3, 3)
+    return windows
 
 
 def granularity(kind: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int, int]:

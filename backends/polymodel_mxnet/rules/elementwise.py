@@ -12,7 +12,6 @@ from functools import reduce
 
 from polymodel.feeds import is_float
 from polymodel.plan import Node
-from polymodel_mxnet.dtypes import from_enum
 from polymodel_mxnet.rules.table import TABLE
 from polymodel_mxnet.symbols import Symbol, broadcast, cast, current_trace, op, reshape, select, spread
 
@@ -381,23 +380,4 @@ def identity(node: Node, x: Symbol) -> Symbol:
     return x
 
 
-@TABLE.rule("Cast", since=6)
-def cast_rule(node: Node, x: Symbol) -> Symbol:
-    return convert(x, node.dtype(), from_enum(node.attr("to")))
-
-
-@TABLE.rule("CastLike", since=15)
-def cast_like(node: Node, x: Symbol, like: Symbol) -> Symbol:
-    return convert(x, node.dtype(), node.dtype(1))
-
-
-def convert(x: Symbol, old: str, new: str) -> Symbol:
-    """Convert elements as the standard says: whatever is not zero is True."""
-    if old == new:
-        return x
-    if new == "bool":
-        return op("BlockGrad", x) != 0
-    return cast(x, new)
-
-
-__all__ = ["add", "convert", "gelu", "relu", "softplus"]
+__all__ = ["add", "gelu", "relu", "softplus"]

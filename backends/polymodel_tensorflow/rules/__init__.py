@@ -2,7 +2,7 @@
 
 from polymodel_tensorflow.rules import (
     attention,
-    carried,
+    casts,
     convolution,
     elementwise,
     indexing,
@@ -21,7 +21,7 @@ from polymodel_tensorflow.rules.table import TABLE
 __all__ = [
     "TABLE",
     "attention",
-    "carried",
+    "casts",
     "convolution",
     "elementwise",
     "indexing",

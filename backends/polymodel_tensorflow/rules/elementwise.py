@@ -1,4 +1,4 @@
-"""Operators that act on each element by itself, softmax and casts.
+"""Operators that act on each element by itself, and softmax.
 
 Derivatives at kinks: relu'(0) = abs'(0) = 0; Max and Min give all of it to the first of tied inputs; Clip passes it at
 the limits; Elu, Selu and Celu have the left derivative at 0.
@@ -14,7 +14,6 @@ from typing import Any
 from polymodel.feeds import is_float
 from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf
-from polymodel_tensorflow.dtypes import dtype_of_onnx
 from polymodel_tensorflow.rules.table import TABLE
 
 _UNARY: dict[str, tuple[int, Callable[[Any], Any]]] = {
@@ -286,19 +285,3 @@ def log_softmax(node: Node, x: Any) -> Any:
 def hardmax(node: Node, x: Any) -> Any:
     axis = node.axis()
     return tf.one_hot(tf.argmax(x, axis), tf.shape(x)[axis], axis=axis, dtype=x.dtype)
-
-
-@TABLE.rule("Cast", since=9)
-def cast(node: Node, x: Any) -> Any:
-    return _to(x, dtype_of_onnx(int(node.attr("to"))))
-
-
-@TABLE.rule("CastLike", since=15)
-def cast_like(node: Node, x: Any, like: Any) -> Any:
-    return _to(x, like.dtype)
-
-
-def _to(x: Any, dtype: Any) -> Any:
-    if dtype == tf.bool and x.dtype != tf.bool:
-        return tf.not_equal(x, tf.zeros((), x.dtype))
-    return tf.cast(x, dtype)

@@ -14,7 +14,7 @@ from typing import Any
 from polymodel.feeds import is_float
 from polymodel.plan import Node
 from polymodel_torch.compat import torch
-from polymodel_torch.dtypes import from_enum, torch_dtype
+from polymodel_torch.dtypes import torch_dtype
 from polymodel_torch.rules.table import TABLE, leaf
 
 _UNARY: dict[str, tuple[int, Callable[[Any], Any]]] = {
@@ -207,25 +207,3 @@ def log_softmax(node: Node, x: Any) -> Any:
 def hardmax(node: Node, x: Any) -> Any:
     best = torch.argmax(x, node.axis(), keepdim=True)
     return torch.zeros_like(x).scatter(node.axis(), best, 1.0)
-
-
-@TABLE.rule("Cast", since=13)
-def cast(node: Node, x: Any) -> Any:
-    target = from_enum(node.attr("to"))
-    return _cast(x, target) if _truncates(node.dtype(), target) else x.to(target)
-
-
-@TABLE.rule("CastLike", since=15)
-def cast_like(node: Node, x: Any, like: Any) -> Any:
-    target = torch_dtype(node.dtype(1))
-    return _cast(x, target) if _truncates(node.dtype(), target) else x.to(target)
-
-
-def _truncates(source: str, target: torch.dtype) -> bool:
-    return is_float(source) and not target.is_floating_point and target != torch.bool
-
-
-@leaf
-def _cast(x: torch.Tensor, target: torch.dtype) -> torch.Tensor:
-    """Floating point to integer by way of int64, so that small types wrap instead of meaning nothing."""
-    return x.to(torch.int64).to(target)
