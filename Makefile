@@ -10,6 +10,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 PIP_ARGS ?=
 BIN := $(VENV)/bin
+# Packages whose .onnx files tests/real_files reads; without their dependencies, since their code is never imported.
+MODELS := magika rapidocr-onnxruntime silero-vad faster-whisper
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -32,6 +34,7 @@ unit: $(STAMP)
 
 conformance: $(STAMP)
 	$(BIN)/polymodel conformance --profile full --report conformance-report
+	OMP_NUM_THREADS=2 TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest -m full tests/real_files
 
 bench: $(STAMP)
 	$(BIN)/polymodel bench
@@ -40,6 +43,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is needed (MXNet 1.9.1 has no wheel for newer ones): make PYTHON=/path/to/python3.11"; exit 3; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable ".[all]"
+	$(BIN)/pip install --quiet $(PIP_ARGS) --no-deps --constraint constraints.txt $(MODELS)
 	@touch $(STAMP)
 
 clean:

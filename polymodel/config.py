@@ -85,6 +85,7 @@ class ModelSection(_Section):
         outputs: tensors that the model returns.
         replace_head: tensor to cut the file at.
         classes: of the new head.
+        fix: inputs that get a number for good.
         dynamic_batch: whether a batch axis fixed at 1 becomes one of any size.
         args: keyword arguments of the factory; one that takes `seed` gets the run's seed.
     """
@@ -96,6 +97,7 @@ class ModelSection(_Section):
     outputs: list[str] | None = None
     replace_head: str | None = None
     classes: int | None = Field(None, ge=1)
+    fix: dict[str, float | int] | None = None
     dynamic_batch: bool = True
     args: dict[str, Any] = Field(default_factory=dict)
 

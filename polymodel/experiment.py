@@ -46,6 +46,7 @@ def build_model(config: Config) -> Model:
             outputs=section.outputs,
             replace_head=section.replace_head,
             head=section.classes,
+            fix=section.fix,
             dynamic_batch=section.dynamic_batch,
             seed=config.seed,
         )

@@ -1,9 +1,10 @@
 """Somebody's ONNX file -> the graph that is to be trained: what `Model.from_onnx` and `polymodel finetune` do.
 
 1. The file is read; its stored tensors get roles (artifact/roles.py).
-2. A batch axis that is fixed at 1 is made one of any size, where the graph allows it (passes/dynamic_batch.py).
-3. The wanted outputs are cut out, a new head takes the place of the old one, further layers are attached (surgery.py).
-4. Names with wildcards choose what is trained: a constant that matches becomes a parameter, a parameter that does not
+2. Inputs that are fixed become constants.
+3. A batch axis that is fixed at 1 is made one of any size, where the graph allows it (passes/dynamic_batch.py).
+4. The wanted outputs are cut out, a new head takes the place of the old one, further layers are attached (surgery.py).
+5. Names with wildcards choose what is trained: a constant that matches becomes a parameter, a parameter that does not
    match is frozen. New layers are always trained.
 """
 
@@ -37,6 +38,7 @@ def prepare(
     replace_head: str | None = None,
     head: Module[Any] | int | None = None,
     attach: Mapping[str, tuple[str, Module[Any]]] | None = None,
+    fix: Mapping[str, Any] | None = None,
     dynamic_batch: bool = True,
     seed: int = 0,
 ) -> Graph:
@@ -46,6 +48,8 @@ def prepare(
     if replace_head is not None and outputs is not None:
         raise GraphError("a replaced head is the only output: attach further layers, or give outputs without replace_head")
     graph = load_onnx(source, trainable="all" if trainable == "all" else "auto")
+    if fix:
+        graph = surgery.fix(graph, fix)
     if dynamic_batch:
         graph = make_batch_dynamic(graph)
     if outputs is not None:

@@ -97,6 +97,7 @@ class Model:
         replace_head: str | None = None,
         head: Module[Any] | int | None = None,
         attach: Mapping[str, tuple[str, Module[Any]]] | None = None,
+        fix: Mapping[str, Any] | None = None,
         dynamic_batch: bool = True,
         seed: int = 0,
     ) -> Model:
@@ -115,6 +116,8 @@ class Model:
                 are "head.weight" ..., its output is "logits".
             attach: further layers: name of the new output -> (name of a tensor, module); parameters are
                 "OUTPUT.weight" ...
+            fix: inputs that get their value for good, by name: arrays, or numbers that fill them (a sampling rate, the
+                state that a recurrence starts from).
             dynamic_batch: whether a batch axis that the file fixes at 1 becomes one of any size, where the graph
                 allows that.
             seed: of the initial values of new layers.
@@ -139,6 +142,7 @@ class Model:
             replace_head=replace_head,
             head=head,
             attach=attach or {},
+            fix=fix,
             dynamic_batch=dynamic_batch,
             seed=seed,
         )

@@ -1,8 +1,9 @@
 """Cutting a graph at a tensor, and putting new layers behind one.
 
-`cut` makes any tensors the outputs and drops what only the old outputs needed. `attach` traces a module behind a
-tensor; its result becomes a further output and its parameters are trained like others. `replace_head` does both. All
-return new graphs: `Model.from_graph` makes models of them, `Model.from_onnx` does it in one call.
+`fix` gives an input its value for good. `cut` makes any tensors the outputs and drops what only the old outputs needed.
+`attach` traces a module behind a tensor; its result becomes a further output and its parameters are trained like others.
+`replace_head` does both. All return new graphs: `Model.from_graph` makes models of them, `Model.from_onnx` does it in one
+call.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, final
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
@@ -25,7 +27,7 @@ from polymodel.nn.module import Module
 from polymodel.nn.parameter import Parameter
 from polymodel.nn.trace import Trace
 from polymodel.passes.specialize import specialize
-from polymodel.spec import TensorSpec, ir_shape, onnx_dtype, spec_of
+from polymodel.spec import TensorSpec, bind_dims, ir_shape, numpy_dtype, onnx_dtype, spec_of
 from polymodel.tensor import Operand, Tensor
 
 HEAD = "head"
@@ -34,6 +36,42 @@ _CHANNELS_FIRST = frozenset(
      "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LRN", "Resize"}
 )  # fmt: skip
 _FEATURES_LAST = frozenset({"MatMul", "Gemm", "LayerNormalization", "RMSNormalization", "Attention", "LSTM", "GRU", "RNN"})
+
+_REARRANGING = frozenset({"Reshape", "Flatten", "Gather", "DepthToSpace", "SpaceToDepth", "Einsum"})
+
+
+def fix(graph: Graph, values: Mapping[str, Any]) -> Graph:
+    """Take inputs away by giving them their value for good: a sampling rate, a mask, the state that a recurrence starts from.
+
+    Args:
+        graph: inference graph.
+        values: by input name: an array of the input's shape, or a number that fills it.
+
+    Raises:
+        GraphError: there is no such input.
+        ShapeError: the value has another shape, or a number is to fill unknown sizes.
+    """
+    new = graph.copy()
+    body = new.model.graph
+    for name, given in values.items():
+        if name not in graph.inputs:
+            raise GraphError(f"the model has no input {name!r} to fix; its inputs are {', '.join(graph.inputs)}")
+        spec, array = graph.specs[name], np.asarray(given)
+        if array.ndim == 0 and spec.rank:
+            if not spec.is_static:
+                raise ShapeError(f"input {name!r} is {spec}: a number cannot fill unknown sizes, give an array")
+            array = np.full([d for d in spec.shape if isinstance(d, int)], array)
+        array = np.ascontiguousarray(array.astype(numpy_dtype(spec.dtype)).reshape(array.shape))
+        bind_dims({name: spec}, {name: array.shape})
+        value = next(v for v in body.inputs if v.name == name)
+        value.shape = ir.Shape(array.shape)
+        value.const_value = ir.tensor(array, name=name)
+        kept = [v for v in body.inputs if v is not value]
+        del body.inputs[:]
+        body.inputs.extend(kept)
+        body.register_initializer(value)
+    reasons = dict.fromkeys(values, "an input that was fixed")
+    return replace(new, inputs=tuple(n for n in graph.inputs if n not in values), reasons={**graph.reasons, **reasons})
 
 
 def cut(graph: Graph, outputs: Sequence[str]) -> Graph:
@@ -153,27 +191,25 @@ def classifier(graph: Graph, tensor: str, classes: int) -> Module[Any]:
         raise GraphError(f"head is a module or a number of classes of 1 or more, received {classes!r}")
     if spec.rank < 2:
         raise GraphError(f"a head needs a tensor (batch, features, ...), {tensor!r} is {spec}")
-    last = spec.rank > 2 and _features_last(graph, tensor, spec)
-    features = spec.shape[-1 if last else 1]
+    axis = 1 if spec.rank == 2 else _features_axis(graph, tensor, spec.rank)
+    features = spec.shape[axis]
     if not isinstance(features, int):
         raise GraphError(f"the number of features of {tensor!r} {spec} is not fixed: give a module as head")
-    return Classifier(features, classes, spec.rank, features_last=last, dtype=spec.dtype)
+    return Classifier(features, classes, spec.rank, axis, spec.dtype)
 
 
 @final
 class Classifier(Module):
     """A dense layer behind a mean over positions.
 
-    Input (batch, features), (batch, features, positions ...) or, with features_last, (batch, positions ..., features);
-    output (batch, classes). Parameters `weight` (classes, features) and `bias` (classes,), as those of nn.Linear.
+    Input (batch, ...) with the features in one axis, output (batch, classes). Parameters `weight` (classes, features)
+    and `bias` (classes,), as those of nn.Linear.
     """
 
-    def __init__(
-        self, features: int, classes: int, rank: int = 2, *, features_last: bool = False, dtype: str = "float32"
-    ) -> None:
+    def __init__(self, features: int, classes: int, rank: int = 2, axis: int = 1, dtype: str = "float32") -> None:
         super().__init__()
-        self.axes = tuple(range(1, rank - 1) if features_last else range(2, rank))
-        self.pooled = rank == 4 and not features_last
+        self.axes = tuple(a for a in range(1, rank) if a != axis)
+        self.pooled = rank == 4 and axis == 1
         self.weight = Parameter((classes, features), fan_in_uniform(features), dtype)
         self.bias = Parameter((classes,), fan_in_uniform(features), dtype)
 
@@ -209,22 +245,48 @@ def value_spec(graph: Graph, name: str) -> TensorSpec:
         raise ShapeError(f"the shape of {name!r} does not follow from those of the inputs: {error}") from error
 
 
-def _features_last(graph: Graph, tensor: str, spec: TensorSpec) -> bool:
-    """Whether the features are in the last axis: decided by the nearest operator behind which that is known."""
-    made = {str(v.name): node for node in graph.model.graph for v in node.outputs if v.name}
-    seen, queue = set[str](), [tensor]
+def _features_axis(graph: Graph, tensor: str, rank: int) -> int:
+    """The axis that holds features: decided by the nearest convolution or product before the tensor, as far as the axes
+    can be followed; else the last of three, the second of more."""
+    made = {str(v.name): (node, i) for node in graph.model.graph for i, v in enumerate(node.outputs) if v.name}
+    usual = rank - 1 if rank == 3 else 1
+    seen, queue = set[str](), [(tensor, list[int | None](range(rank)))]
     while queue:
-        node = made.get(queue.pop(0))
-        if node is None or node.op_type in _CHANNELS_FIRST:
-            if node is not None:
-                return False
+        name, places = queue.pop(0)
+        if name not in made:
             continue
-        if node.op_type in _FEATURES_LAST:
-            return True
-        names = [str(v.name) for v in node.inputs if v is not None and v.name not in seen]
-        seen.update(names)
-        queue.extend(names)
-    return spec.rank == 3
+        node, output = made[name]
+        if node.op_type in _CHANNELS_FIRST | _FEATURES_LAST and output == 0:
+            found = places[1 if node.op_type in _CHANNELS_FIRST else -1] if len(places) > 1 else None
+            return found or usual
+        before = _before(node, places)
+        for value in node.inputs if before is not None else ():
+            if value is None or value.name in seen or value.shape is None or len(value.shape) != len(before or ()):
+                continue
+            seen.add(str(value.name))
+            queue.append((str(value.name), list(before or ())))
+    return usual
+
+
+def _before(node: ir.Node, places: list[int | None]) -> list[int | None] | None:
+    """Where the axes of a node's input are in the tensor, given where those of its output are; None when unknown."""
+    if node.op_type == "Transpose" and "perm" in node.attributes:
+        perm = list(node.attributes["perm"].as_ints())
+        return [places[perm.index(a)] for a in range(len(perm))]
+    if node.op_type in ("Squeeze", "Unsqueeze"):
+        value = node.inputs[1].const_value if len(node.inputs) > 1 and node.inputs[1] is not None else None
+        if value is None:
+            return None
+        axes = [int(a) for a in value.numpy().ravel()]
+        whole = len(places) + (len(axes) if node.op_type == "Squeeze" else 0)
+        axes = sorted(a + whole if a < 0 else a for a in axes)
+        if node.op_type == "Unsqueeze":
+            return [p for a, p in enumerate(places) if a not in axes]
+        found = list(places)
+        for axis in axes:
+            found.insert(axis, None)
+        return found
+    return None if node.op_type in _REARRANGING else places
 
 
 def _free(graph: Graph, name: str) -> str:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from polymodel.spec import ir_shape, onnx_dtype
 
 IR_VERSION = 10
 _SMALL = 1024  # elements; axes, sizes and counts have fewer, and inference looks at them
+_NO_NAME = re.compile(r"[\W_]*|-1|None|none|unknown")
 _LIMIT = 1 << 31  # bytes of a protobuf message
 
 
@@ -278,14 +280,17 @@ def _assemble(model: ir.Model, arrays: dict[str, np.ndarray], roles: Roles) -> G
 
 
 def _name_sizes(body: ir.Graph, arrays: Mapping[str, np.ndarray]) -> None:
-    """Unknown sizes of inputs get names, "INPUT_AXIS", so that a program can be compiled for the sizes that come."""
+    """Unknown sizes of inputs get names, "INPUT_AXIS", so that a program can be compiled for the sizes that come.
+
+    What exporters write for "unknown" ("?", "*", "-1", "None") is no name: two such sizes may differ.
+    """
     taken = {d.value for v in body.inputs if v.shape is not None for d in v.shape if isinstance(d, ir.SymbolicDim)}
     for value in body.inputs:
         if value.name in arrays or value.shape is None:
             continue
         sizes: list[int | ir.SymbolicDim | str] = list(value.shape)
         for axis, dim in enumerate(sizes):
-            if isinstance(dim, ir.SymbolicDim) and dim.value is None:
+            if isinstance(dim, ir.SymbolicDim) and (dim.value is None or _NO_NAME.fullmatch(dim.value)):
                 name = f"{value.name}_{axis}"
                 while name in taken:
                     name += "_"

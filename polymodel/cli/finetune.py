@@ -36,6 +36,10 @@ def finetune(
         str | None, typer.Option("--replace-head", metavar="TENSOR", help="Cut the file here, put a new head behind.")
     ] = None,
     classes: Annotated[int | None, typer.Option("--classes", help="Classes of the new head.")] = None,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option("--fix", metavar="INPUT=NUMBER", help="Fill an input with a number for good; repeatable."),
+    ] = None,
     loss: Annotated[str, typer.Option("--loss", help="cross_entropy, bce_with_logits or mse.")] = "cross_entropy",
     loss_output: Annotated[
         str | None, typer.Option("--loss-output", metavar="NAME", help="Output that the loss sees; the first by default.")
@@ -82,6 +86,7 @@ def finetune(
             "outputs": names(outputs) or None,
             "replace_head": replace_head,
             "classes": classes,
+            "fix": _fixed(fix),
         },
         "data": {"source": data or "none", "target": target, "scale": scale, "validation": _validation(validation)},
         "loss": loss,
@@ -132,3 +137,18 @@ def _validation(text: str | None) -> float | str | None:
         return float(text)
     except ValueError:
         return text
+
+
+def _fixed(given: list[str] | None) -> dict[str, float] | None:
+    from polymodel.errors import ConfigError
+
+    found: dict[str, float] = {}
+    for text in given or ():
+        name, equals, number = text.partition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ConfigError(f"--fix {text}: expected INPUT=NUMBER")
+    return found or None
