@@ -53,14 +53,15 @@ def attention(
             x = broadcast(reshape(x, (batch, groups, 1, time, last)), (batch, groups, repeat, time, last))
         return to_work(reshape(x, (batch * heads, time, last)), kind)
 
-    root = math.sqrt(float(node.attr("scale") or 1.0 / math.sqrt(size)))
+    scale = 1.0 / math.sqrt(size) if node.attr("scale") is None else float(node.attr("scale"))
     keys, values = stack(k, columns, size, heads // groups), stack(v, columns, width, heads // groups)
-    scores = op("batch_dot", stack(q, rows, size, 1) * (root * root), keys, transpose_b=True)
+    scores = op("batch_dot", stack(q, rows, size, 1) * scale, keys, transpose_b=True)
     scores = reshape(scores, (batch, heads, rows, columns))
     cap = float(node.attr("softcap") or 0.0)
     raw = scores
     if cap > 0:
-        raw = scores = op("_npi_tanh", scores * (1.0 / cap)) * cap
+        scores = op("_npi_tanh", scores * (1.0 / cap)) * cap
+    capped = scores
     bias, reachable = _bias(node, mask, lengths, (batch, rows, columns), past)
     if bias is not None:
         scores = op("_npi_add", scores, bias)
@@ -69,7 +70,7 @@ def attention(
     y = from_work(reshape(y, (batch, heads, rows, width)), kind)
     if node.rank() == 3:
         y = reshape(transpose(y, (0, 2, 1, 3)), node.out_shape())
-    shown = {0: raw, 1: raw, 2: scores, 3: weights}[int(node.attr("qk_matmul_output_mode") or 0)]
+    shown = {0: raw, 1: capped, 2: scores, 3: weights}[int(node.attr("qk_matmul_output_mode") or 0)]
     return y, *present, from_work(shown, kind)
 
 

@@ -349,7 +349,17 @@ def mean(node: Node, *inputs: Symbol) -> Symbol:
 def softmax(node: Node, x: Symbol) -> Symbol:
     if node.rank() == 0:
         return x * 0.0 + 1.0
+    if node.dtype() == "float16" and 0 not in node.spec(0).shape:
+        return _rounded_softmax(x, node.axis())
     return op("_npx_softmax", x, axis=node.axis())
+
+
+def _rounded_softmax(x: Symbol, axis: int) -> Symbol:
+    """Softmax in float16, rounded after every operator as the standard's function body is, summed in float32."""
+    top = op("_np_max", x, axis=(axis,), keepdims=True)
+    powers = op("_npi_exp", op("_npi_subtract", x, op("BlockGrad", top)))
+    total = op("_np_sum", cast(powers, "float32"), axis=(axis,), keepdims=True)
+    return op("_npi_true_divide", powers, cast(total, "float16"))
 
 
 @TABLE.rule("LogSoftmax", since=13)

@@ -263,7 +263,7 @@ class _Cell:
         cell = forget * cell + i * new
         if self.peepholes is not None:
             o = o + self.peepholes[1] * cell
-        return [f(self._clip(o)) * h(self._clip(cell)), cell]
+        return [f(self._clip(o)) * h(cell), cell]
 
     def _gru(self, fed: Symbol, state: list[Symbol]) -> list[Symbol]:
         f, g = self.functions

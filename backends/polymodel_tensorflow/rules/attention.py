@@ -10,9 +10,9 @@ import numpy as np
 from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf
 from polymodel_tensorflow.dtypes import dtype_of_onnx
+from polymodel_tensorflow.rules.elementwise import NARROW, softmax_of
 from polymodel_tensorflow.rules.table import TABLE, sizes
 
-_NARROW = (tf.float16, tf.bfloat16)
 
 
 @TABLE.rule("Attention", since=23)
@@ -73,7 +73,7 @@ def _heads(x: Any, heads: int) -> Any:
 def _scores(node: Node, q: Any, k: Any) -> Any:
     given = node.attr("scale")
     scale = float(given) if given is not None else 1 / math.sqrt(q.shape[-1])
-    if q.dtype in _NARROW:
+    if q.dtype in NARROW:
         root = tf.constant(math.sqrt(scale), q.dtype)
         return _product(q * root, k * root, transpose=True)
     return _product(q * tf.constant(scale, q.dtype), k, transpose=True)
@@ -81,7 +81,7 @@ def _scores(node: Node, q: Any, k: Any) -> Any:
 
 def _product(a: Any, b: Any, *, transpose: bool = False) -> Any:
     """Products of narrow types are accumulated in float32: TensorFlow's CPU kernels accumulate in the type itself."""
-    if a.dtype in _NARROW:
+    if a.dtype in NARROW:
         wide = tf.matmul(tf.cast(a, tf.float32), tf.cast(b, tf.float32), transpose_b=transpose)
         return tf.cast(wide, a.dtype)
     return tf.matmul(a, b, transpose_b=transpose)
@@ -90,19 +90,10 @@ def _product(a: Any, b: Any, *, transpose: bool = False) -> Any:
 def _softmax(scores: Any, bias: Any) -> Any:
     """Softmax of the last axis; rows whose bias is -inf throughout are zero, and so is their derivative."""
     if bias is None:
-        return _exponentials(scores)
+        return softmax_of(scores)
     dead = tf.reduce_all(tf.equal(bias, tf.constant(-np.inf, bias.dtype)), -1, keepdims=True)
     safe = tf.where(dead, tf.zeros_like(scores), scores)
-    return tf.where(dead, tf.zeros_like(scores), _exponentials(safe))
-
-
-def _exponentials(scores: Any) -> Any:
-    """Softmax; narrow types are rounded after every operator, as the standard's function body rounds them, and summed
-    in float32."""
-    if scores.dtype not in _NARROW:
-        return tf.nn.softmax(scores)
-    powers = tf.exp(scores - tf.reduce_max(scores, -1, keepdims=True))
-    return powers / tf.cast(tf.reduce_sum(tf.cast(powers, tf.float32), -1, keepdims=True), powers.dtype)
+    return tf.where(dead, tf.zeros_like(scores), softmax_of(safe))
 
 
 def _bias(node: Node, q: Any, k: Any, mask: Any, past_k: Any, valid: Any) -> Any:

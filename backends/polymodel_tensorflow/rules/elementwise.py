@@ -273,7 +273,19 @@ def shrink(node: Node, x: Any) -> Any:
 
 @TABLE.rule("Softmax", since=13)
 def softmax(node: Node, x: Any) -> Any:
-    return tf.nn.softmax(x, axis=node.axis())
+    return softmax_of(x, node.axis())
+
+
+NARROW = (tf.float16, tf.bfloat16)
+
+
+def softmax_of(x: Any, axis: int = -1) -> Any:
+    """Softmax; where there is no GPU, narrow types are rounded after every operator, as the standard's function body
+    rounds them, and summed in float32."""
+    if x.dtype not in NARROW or tf.config.list_physical_devices("GPU"):
+        return tf.nn.softmax(x, axis=axis)
+    powers = tf.exp(x - tf.reduce_max(x, axis, keepdims=True))
+    return powers / tf.cast(tf.reduce_sum(tf.cast(powers, tf.float32), axis, keepdims=True), powers.dtype)
 
 
 @TABLE.rule("LogSoftmax", since=13)

@@ -215,7 +215,7 @@ def lstm(
             memory = forget * memory + i * g(_clipped(node, c))
             if p is not None:
                 o = o + peephole[1] * memory
-            return f(_clipped(node, o)) * h(_clipped(node, memory)), memory
+            return f(_clipped(node, o)) * h(memory), memory
 
         return _scan(cell, z, state, lengths)
 

@@ -7,8 +7,11 @@ from typing import Any
 
 from polymodel.plan import Node
 from polymodel_torch.compat import torch
-from polymodel_torch.dtypes import from_enum
+from polymodel_torch.dtypes import from_enum, torch_dtype
+from polymodel_torch.rules.elementwise import rounded_softmax
 from polymodel_torch.rules.table import TABLE, leaf
+
+_NARROW = (torch.float16, torch.bfloat16)
 
 
 @TABLE.rule("Attention", since=23)
@@ -18,12 +21,12 @@ def attention(node: Node, q: Any, k: Any, v: Any, *more: Any) -> Any:
     windows = (node.attr(f"{side}_window_size") for side in ("left", "right"))
     left, right = (-1 if w is None else int(w) for w in windows)
     causal, scale, softcap = bool(node.attr("is_causal")), node.attr("scale"), node.attr("softcap") or 0.0
+    stash = None if node.attr("softmax_precision") is None else from_enum(node.attr("softmax_precision"))
     plain = mask is None and past_k is None and lengths is None and max(left, right) < 0 and not softcap
-    precise = node.attr("softmax_precision") is not None and node.dtype() not in ("float32", "float64")
+    precise = stash is not None and stash != torch_dtype(node.dtype())
     if plain and not precise and not any(node.has_output(i) for i in (1, 2, 3)):
         return _fused(q, k, v, heads, kv_heads, causal, scale)
-    stash = None if node.attr("softmax_precision") is None else from_enum(node.attr("softmax_precision"))
-    results = _written_out(
+    results = leaf(_written_out)(
         q, k, v, mask, past_k, past_v, lengths, heads, kv_heads, causal, scale, softcap, left, right,
         int(node.attr("qk_matmul_output_mode") or 0), stash,
     )
@@ -51,13 +54,15 @@ def _fused(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int | None, kv_heads: int | None, causal: bool,
     scale: float | None,
 ) -> torch.Tensor:
+    if q.dtype in _NARROW and q.device.type == "cpu":  # roundings of the standard's function body; no kernel is faster
+        more = (None, None, None, None, heads, kv_heads, causal, scale, 0.0, -1, -1, 0, None)
+        return _written_out(q, k, v, *more)[0]
     rank = q.dim()
     q, k, v = _heads(q, heads), _heads(k, kv_heads), _heads(v, kv_heads)
     k, v = _repeat(k, q.shape[1]), _repeat(v, q.shape[1])
     return _merge(torch._C._nn.scaled_dot_product_attention(q, k, v, None, 0.0, causal, scale=scale), rank)
 
 
-@leaf
 def _written_out(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None,
     past_k: torch.Tensor | None, past_v: torch.Tensor | None, lengths: torch.Tensor | None,
@@ -73,7 +78,7 @@ def _written_out(
     q, k, v = _heads(q, heads), _heads(k, kv_heads), _heads(v, kv_heads)
     k = k if past_k is None else torch.cat((past_k, k), 2)
     v = v if past_v is None else torch.cat((past_v, v), 2)
-    root = math.sqrt(1 / math.sqrt(q.shape[3]) if scale is None else scale)
+    root = torch.tensor(math.sqrt(1 / math.sqrt(q.shape[3]) if scale is None else scale), dtype=kind)
     scores = torch.matmul(q * root, (_repeat(k, q.shape[1]) * root).transpose(2, 3))
     stages = [scores]
     if softcap:
@@ -87,7 +92,8 @@ def _written_out(
     dead = None if bias is None else torch.isneginf(bias).all(-1, keepdim=True)
     if dead is not None:  # before the softmax too: its derivative would be NaN there
         scores = torch.where(dead, zero, scores)
-    weights = torch.softmax(scores if stash is None else scores.to(stash), -1)
+    wide = scores if stash is None else scores.to(stash)
+    weights = (rounded_softmax if wide.dtype in _NARROW else torch.softmax)(wide, -1)
     if dead is not None:
         weights = torch.where(dead, zero.to(weights.dtype), weights)
     stages.append(weights.to(kind))

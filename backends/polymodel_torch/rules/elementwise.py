@@ -195,7 +195,17 @@ def shrink(node: Node, x: Any) -> Any:
 
 @TABLE.rule("Softmax", since=13)
 def softmax(node: Node, x: Any) -> Any:
+    if node.dtype() in ("float16", "bfloat16"):
+        return leaf(rounded_softmax)(x, node.axis())
     return torch.softmax(x, node.axis())
+
+
+def rounded_softmax(x: torch.Tensor, axis: int) -> torch.Tensor:
+    """Softmax of a narrow type; on the CPU it is rounded after every operator, as the standard's function body is."""
+    if x.device.type != "cpu" or x.numel() == 0:
+        return torch.softmax(x, axis)
+    powers = torch.exp(x - x.amax(axis, keepdim=True))
+    return powers / powers.sum(axis, keepdim=True, dtype=torch.float32).to(x.dtype)
 
 
 @TABLE.rule("LogSoftmax", since=13)
