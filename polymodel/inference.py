@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 from onnx import shape_inference
 
+from polymodel.attention_shapes import further_outputs
 from polymodel.errors import DtypeError, GraphError, NeedsHost, ShapeError
 from polymodel.extensions import find, infer_outputs, no_schema
 from polymodel.spec import TensorSpec, dtype_name, onnx_dtype
@@ -100,6 +101,8 @@ def infer(
         found = {node.output[0]: types[node.input[0]]}
     if (spec := _of_known_rank(node, inputs, constants)) is not None and not _has_rank(found.get(node.output[0])):
         found = {node.output[0]: type_proto(spec)}
+    if node.op_type == "Attention" and node.domain == "":
+        found = {**found, **{n: type_proto(s) for n, s in further_outputs(node, inputs).items()}}
     specs = []
     for name in node.output:
         if not name:

@@ -40,6 +40,7 @@ def standardize(data: bytes, opset: int) -> bytes:
     from onnx import checker, inliner, shape_inference, version_converter
 
     from polymodel.artifact.lift import keep_old_meanings
+    from polymodel.attention_shapes import clear_wrong_columns
 
     model = onnx.ModelProto.FromString(data)
     if model.functions:
@@ -53,6 +54,7 @@ def standardize(data: bytes, opset: int) -> bytes:
         model.ir_version = max(model.ir_version, ir_version)
     del model.graph.value_info[:]
     model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    clear_wrong_columns(model)
     result: bytes = model.SerializeToString()
     return result
 

@@ -14,7 +14,6 @@ from polymodel_tensorflow.rules.elementwise import NARROW, softmax_of
 from polymodel_tensorflow.rules.table import TABLE, sizes
 
 
-
 @TABLE.rule("Attention", since=23)
 def attention(
     node: Node,
