@@ -26,6 +26,7 @@ class Result:
         backend: name.
         outcome: what came of it.
         seconds: how long the backend took.
+        double: whether float64 was computed.
     """
 
     case: str
@@ -34,6 +35,7 @@ class Result:
     backend: str
     outcome: Outcome
     seconds: float
+    double: bool = False
 
     def json(self) -> dict[str, Any]:
         """Plain values; tensor by tensor only where something is wrong."""
@@ -182,6 +184,16 @@ class Report:
             for (level, family), found in sorted(rows.items())
         ]
 
+    def families(self, level: int) -> list[FamilyRow]:
+        """One level by family and element type."""
+        rows: dict[tuple[str, str], FamilyRow] = {}
+        for r in self.results:
+            if r.level == level:
+                dtype = "float64" if r.double else "float32"
+                row = rows.setdefault((r.family, dtype), FamilyRow(r.family, dtype))
+                row.add(r, r.case in self.undecided)
+        return [rows[key] for key in sorted(rows)]
+
     def json(self) -> dict[str, Any]:
         """Plain values, by the schema that the first key names."""
         return {
@@ -194,6 +206,7 @@ class Report:
             "environment": self.environment,
             "counts": {b: self.count(b) for b in self.backends},
             "worst_rho": {b: _plain(self.worst_rho(b)) for b in self.backends},
+            "families": {str(n): [row.json() for row in self.families(n)] for n in self.levels if n <= 2},
             "problems": self.problems,
             "unavailable": self.unavailable,
             "undecided": self.undecided,
@@ -216,6 +229,53 @@ class Report:
         self.html = folder / "index.html"
         self.html.write_text(page(self), encoding="utf-8")
         return self.html
+
+
+@final
+@dataclass
+class FamilyRow:
+    """What a level says about a family in one element type.
+
+    Attributes:
+        family: of operators.
+        dtype: "float32" or "float64".
+        cases: ids judged or undecided.
+        undecided: ids without a verdict: no derivative there (a kink, an infinity), or an oracle that is not confirmed.
+        passed, worst: by backend, number of passes and the largest score.
+    """
+
+    family: str
+    dtype: str
+    cases: set[str] = field(default_factory=set)
+    undecided: set[str] = field(default_factory=set)
+    judged: dict[str, int] = field(default_factory=dict)
+    passed: dict[str, int] = field(default_factory=dict)
+    worst: dict[str, float] = field(default_factory=dict)
+
+    def add(self, result: Result, undecided: bool) -> None:
+        """Count a result."""
+        self.cases.add(result.case)
+        if undecided:
+            self.undecided.add(result.case)
+        if not result.outcome.verdict.judged:
+            return
+        name = result.backend
+        self.judged[name] = self.judged.get(name, 0) + 1
+        self.passed[name] = self.passed.get(name, 0) + (not result.outcome.verdict.bad)
+        score = max((c.score for c in result.outcome.comparisons), default=0.0)
+        self.worst[name] = max(self.worst.get(name, 0.0), score)
+
+    def json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "family": self.family,
+            "dtype": self.dtype,
+            "cases": len(self.cases),
+            "undecided": len(self.undecided),
+            "judged": self.judged,
+            "passed": self.passed,
+            "worst": {b: _plain(s) for b, s in self.worst.items()},
+        }
 
 
 def _cell(found: Sequence[Result]) -> Mapping[str, Any]:

@@ -187,7 +187,8 @@ def judge_all(
         def record(case: Case, backend: str, outcome: Outcome, seconds: float) -> None:
             with lock:
                 settled = settle(case.id, outcome, reasons[backend])
-                report.results.append(Result(case.id, case.level, case.family, backend, settled, seconds))
+                double = "float64" in case.dtypes
+                report.results.append(Result(case.id, case.level, case.family, backend, settled, seconds, double))
                 progress.advance(case.id, settled.verdict)
 
         threads = [threading.Thread(target=_lane, args=(b, workers, lanes[b], record, evidence), daemon=True) for b in workers]

@@ -26,6 +26,8 @@ def text(report: Report) -> str:
         )
     with console.capture() as capture:
         console.print(table)
+        for level in (n for n in report.levels if n <= 2):
+            console.print(_families(report, level))
         for backend, why in report.unavailable.items():
             console.print(f"{backend} is not available: {why}", markup=False)
         for problem in report.problems:
@@ -49,3 +51,15 @@ def text(report: Report) -> str:
         if report.html:
             console.print(str(report.html.resolve()), markup=False, soft_wrap=True)
     return capture.get()
+
+
+def _families(report: Report, level: int) -> Table:
+    """Cases, those without a verdict, and per backend how many passed and the largest score."""
+    table = Table("family", "type", "cases", "undecided", *report.backends, title=f"level {level}: passed of judged, worst score")
+    for row in report.families(level):
+        cells = [
+            f"{row.passed.get(b, 0)}/{row.judged.get(b, 0)}  {row.worst.get(b, 0.0):.3g}" if b in row.judged else "-"
+            for b in report.backends
+        ]
+        table.add_row(row.family, row.dtype, str(len(row.cases)), str(len(row.undecided)), *cells)
+    return table
