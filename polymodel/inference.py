@@ -19,6 +19,8 @@ OPSET = 23
 
 # The standard says that the output has the shape of the input; the schema's inference says nothing.
 _SHAPED_LIKE_INPUT = {"GroupNormalization", "MeanVarianceNormalization"}
+# Attributes whose default the schema's inference does not know.
+_UNINFERRED = {"STFT": ("onesided", 1)}
 _MAX_DATA = 1024  # elements; shape inference looks at axes, sizes and counts, never at weights
 
 
@@ -88,6 +90,8 @@ def infer(
         # The standard's own body of AffineGrid gives vectors of one element.
         types = {n: type_proto(TensorSpec((), s.dtype)) for n, s in zip(node.input, inputs, strict=True) if s is not None}
         data = {n: onnx.numpy_helper.from_array(constants[n].reshape(()), n) for n in data}
+    if node.op_type in _UNINFERRED and node.domain == "":
+        node = _with_default(node, *_UNINFERRED[node.op_type])
     try:
         found = shape_inference.infer_node_outputs(
             known, node, types, data, opset_imports=[onnx.helper.make_opsetid(node.domain, opset)]
@@ -135,6 +139,15 @@ def _of_known_rank(
     if node.op_type == "AffineGrid" and isinstance(rank := x.shape[1], int):
         return TensorSpec((x.shape[0], *[None] * rank, rank), x.dtype)
     return None
+
+
+def _with_default(node: onnx.NodeProto, name: str, value: int) -> onnx.NodeProto:
+    if any(a.name == name for a in node.attribute):
+        return node
+    full = onnx.NodeProto()
+    full.CopyFrom(node)
+    full.attribute.append(onnx.helper.make_attribute(name, value))
+    return full
 
 
 def check_dtypes(known: onnx.defs.OpSchema, node: onnx.NodeProto, inputs: Sequence[TensorSpec | None]) -> None:

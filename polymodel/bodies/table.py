@@ -51,14 +51,21 @@ class Body:
         self._opset = opset
         self._count = 0
 
+    def _path(self, what: str) -> str:
+        """A name that is free: the last call of a body has the key of the call that the body replaces."""
+        while True:
+            self._count += 1
+            path = f"{self.node.key}/{what}_{self._count}"
+            if path not in self._specs and f"{path}.0" not in self._specs:
+                return path
+
     def call(self, op_type: str, *inputs: str | None, **attributes: Any) -> str:
         """Call an operator of the standard and take its first output."""
         return self.calls(op_type, *inputs, outputs=1, **attributes)[0]
 
     def calls(self, op_type: str, *inputs: str | None, outputs: int, **attributes: Any) -> tuple[str, ...]:
         """Call an operator of the standard and take several outputs; attributes that are None are left out."""
-        self._count += 1
-        path = f"{self.node.key}/{op_type}_{self._count}"
+        path = self._path(op_type)
         names = [f"{path}.{i}" for i in range(outputs)]
         while inputs and inputs[-1] is None:
             inputs = inputs[:-1]
@@ -79,8 +86,7 @@ class Body:
 
     def fused(self, op_type: str, inputs: tuple[str, ...], output: TensorSpec, **attributes: Any) -> str:
         """Call an operator of the domain "polymodel", which has one output."""
-        self._count += 1
-        path = f"{self.node.key}/{op_type}_{self._count}"
+        path = self._path(op_type)
         call = Node(
             op_type=op_type, domain="polymodel", version=1, name=path, attributes=attributes, input_names=inputs,
             output_names=(f"{path}.0",), inputs=tuple(self.spec(n) for n in inputs), outputs=(output,), constants={},
@@ -93,8 +99,7 @@ class Body:
         from polymodel.spec import numpy_dtype
 
         array = np.asarray(value, numpy_dtype(dtype) if dtype else None)
-        self._count += 1
-        name = f"{self.node.key}/constant_{self._count}"
+        name = self._path("constant")
         self._known[name] = array
         self._specs[name] = spec_of_array(array)
         return name

@@ -69,7 +69,8 @@ def _lifted(model: onnx.ModelProto) -> onnx.ModelProto:
     if next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")) >= OPSET:
         return model
     try:
-        return onnx.ModelProto.FromString(standardize(model.SerializeToString(), OPSET))
+        lifted: onnx.ModelProto = onnx.ModelProto.FromString(standardize(model.SerializeToString(), OPSET))
+        return lifted
     except (RuntimeError, ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
         return model
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,11 +41,11 @@ def _resize(
     return y if x.is_float else x.tape.value(_saturated(y.array, x.array.dtype))
 
 
-def _saturated(array: Array, dtype: np.dtype) -> Array:  # type: ignore[type-arg]
+def _saturated(array: Array, dtype: np.dtype[Any]) -> Array:
     if dtype.kind == "b":
-        return array != 0
+        return np.asarray(array != 0)
     info = np.iinfo(dtype)
-    return np.clip(np.trunc(array), info.min, info.max).astype(dtype)
+    return np.asarray(np.clip(np.trunc(array), info.min, info.max).astype(dtype))
 
 
 def _sizes(
@@ -115,13 +116,13 @@ def _source(mode: str, size: int, scale: float, length: int, bounds: tuple[float
 def _nearest(mode: str, x: Array) -> Array:
     match mode:
         case "floor":
-            return np.floor(x).astype(np.int64)
+            return np.asarray(np.floor(x).astype(np.int64))
         case "ceil":
-            return np.ceil(x).astype(np.int64)
+            return np.asarray(np.ceil(x).astype(np.int64))
         case "round_prefer_ceil":
-            return np.floor(x + 0.5).astype(np.int64)
+            return np.asarray(np.floor(x + 0.5).astype(np.int64))
         case _:
-            return np.ceil(x - 0.5).astype(np.int64)
+            return np.asarray(np.ceil(x - 0.5).astype(np.int64))
 
 
 def _weights(node: Node, t: Tape, source: Array, scale: float, mode: str) -> tuple[Array, Array]:
@@ -139,7 +140,7 @@ def _weights(node: Node, t: Tape, source: Array, scale: float, mode: str) -> tup
 
 
 def _triangle(x: Array, a: float) -> Array:
-    return np.maximum(0.0, 1.0 - np.abs(x))
+    return np.asarray(np.maximum(0.0, 1.0 - np.abs(x)))
 
 
 def _cubic(x: Array, a: float) -> Array:

@@ -72,6 +72,7 @@ def _activations(node: Node, direction: int, count: int) -> list[Activation]:
 
 
 def _clipped(node: Node, x: Value) -> Value:
+    """What goes into the functions of the gates; as in ONNX Runtime, the cell itself is not clipped."""
     clip = node.attr("clip")
     if not clip:
         return x

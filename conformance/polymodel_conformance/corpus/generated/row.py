@@ -36,9 +36,9 @@ class Drawn:
         """Float64 numbers."""
         match self.kind:
             case "positive":
-                return np.abs(rng.standard_normal(self.shape)) + 0.1
+                return np.asarray(np.abs(rng.standard_normal(self.shape)) + 0.1)
             case "above":
-                return np.abs(rng.standard_normal(self.shape)) + 1.1
+                return np.asarray(np.abs(rng.standard_normal(self.shape)) + 1.1)
             case "unit":
                 return rng.uniform(-0.9, 0.9, self.shape)
             case "wide":
