@@ -25,7 +25,7 @@ KINDS = {"float64": TensorProto.DOUBLE, "float16": TensorProto.FLOAT16, "bool": 
 def feeds_of(words: set[str]) -> Arrays:
     """Words: flat (3-D), past, lengths, and mask, bool, short (fewer columns than keys), masked (-inf in it)."""
     rng = np.random.default_rng(0)
-    found = {
+    found: Arrays = {
         "q": rng.standard_normal((N, HEADS, L, D)),
         "k": rng.standard_normal((N, GROUPS, S, D)),
         "v": rng.standard_normal((N, GROUPS, S, DV)),
@@ -47,7 +47,7 @@ def feeds_of(words: set[str]) -> Arrays:
 
 def model(attributes: dict[str, Any], feeds: Arrays, outputs: tuple[str, ...], dims: bool = False) -> onnx.ModelProto:
     flat = feeds["q"].ndim == 3
-    more = {"q_num_heads": HEADS, "kv_num_heads": GROUPS} if flat else {}
+    more: dict[str, Any] = {"q_num_heads": HEADS, "kv_num_heads": GROUPS} if flat else {}
     wanted = [n if n in outputs else "" for n in ("y", "present_k", "present_v", "scores")]
     node = helper.make_node("Attention", [n if n in feeds else "" for n in INPUTS], wanted, **attributes, **more)
 
@@ -67,7 +67,7 @@ def model(attributes: dict[str, Any], feeds: Arrays, outputs: tuple[str, ...], d
 ALL = ("y", "present_k", "present_v", "scores")
 CASES: dict[str, tuple[str, dict[str, Any], tuple[str, ...], bool]] = {
     "plain": ("", {}, ("y",), False),
-    "flat": ("flat", {"scale": 0.3, "is_causal": 1}, ALL, True),
+    "flat": ("flat", {"scale": 0.25, "is_causal": 1}, ALL, True),
     "past": ("past", {"is_causal": 1, "qk_matmul_output_mode": 3}, ALL, False),
     "mask": ("mask", {"softcap": 0.8, "qk_matmul_output_mode": 1}, ("y", "scores"), True),
     "mask with past": ("mask past short flat", {"qk_matmul_output_mode": 2, "left_window_size": 1}, ("y",), False),
