@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -191,3 +192,35 @@ def test_bit_casts(backend: str, bits: int) -> None:
                 np.testing.assert_array_equal(a, b, f"{source} -> {target}")
             else:
                 np.testing.assert_array_equal(got[target], want, f"{source} -> {target}")
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_powers_wrap(backend: str, dtype: str) -> None:
+    bases, exponents = [3, 7, 2, 5, 1, 0, 6, 11, -3, -1], [39, 3, 63, 27, 100, 0, 70, 18, 41, 7]
+    feeds = {"a": np.array(bases, dtype), "b": np.array(exponents, dtype)}
+    got = run(backend, [node("Pow", "a b", "y")], **feeds)["y"]
+    same(got, np.array([wrapped(x**y, dtype) for x, y in zip(bases, exponents, strict=True)], dtype), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32"])
+def test_matrix_products_wrap(backend: str, dtype: str) -> None:
+    kind, draw = INTEGERS[dtype], np.random.default_rng(0)
+    a, b = (draw.integers(kind.low, kind.high, s).astype(dtype) for s in ((2, 3, 4), (4, 5)))
+    same(run(backend, [node("MatMul", "a b", "y")], a=a, b=b)["y"], a @ b, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32", "uint64"])
+def test_reductions_and_order(backend: str, dtype: str) -> None:
+    kind = INTEGERS[dtype]
+    rows = [[kind.high, kind.high - 1, 3], [kind.low + 1, kind.low, 7]]
+    every = [v for row in rows for v in row]
+    x = np.array(rows, dtype)
+    whole: dict[str, Callable[[list[int]], int]] = {"ReduceSum": sum, "ReduceMax": max, "ReduceMin": min, "ReduceProd": math.prod}
+    nodes = [node(op, "x", op, keepdims=0) for op in whole]
+    nodes.append(node("ArgMax", "x", "ArgMax", axis=1, keepdims=0))
+    nodes.append(helper.make_node("TopK", ["x", "k"], ["values", "places"], axis=1))
+    got = run(backend, nodes, x=x, k=np.array([2]))
+    for op, f in whole.items():
+        assert int(got[op]) == wrapped(f(every), dtype), op
+    np.testing.assert_array_equal(got["ArgMax"], [0, 2])
+    np.testing.assert_array_equal(got["values"], np.array([[kind.high, kind.high - 1], [7, kind.low + 1]], dtype))

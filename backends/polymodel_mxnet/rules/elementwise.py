@@ -12,6 +12,7 @@ from functools import reduce
 
 from polymodel.feeds import is_float
 from polymodel.plan import Node
+from polymodel_mxnet.rules.integers import integer_power, truncated_quotient
 from polymodel_mxnet.rules.table import TABLE
 from polymodel_mxnet.symbols import Symbol, broadcast, cast, current_trace, op, reshape, select, spread
 
@@ -131,21 +132,6 @@ def div(node: Node, a: Symbol, b: Symbol) -> Symbol:
     return op("_npi_true_divide", a, b) if is_float(node.dtype()) else truncated_quotient(a, b, node.dtype())
 
 
-def truncated_quotient(a: Symbol, b: Symbol, dtype: str) -> Symbol:
-    """Integer quotient rounded toward zero; for int64 the float64 quotient is corrected by exact remainders."""
-
-    def rough(x: Symbol) -> Symbol:
-        return cast(op("trunc", op("_npi_true_divide", cast(x, "float64"), cast(b, "float64"))), dtype)
-
-    quotient = rough(a)
-    if dtype != "int64":
-        return quotient
-    quotient = quotient + rough(a - quotient * b)
-    sign = op("_npi_sign", a)
-    wrong = cast(((a - quotient * b) * sign) < 0, dtype)
-    return quotient - wrong * sign * op("_npi_sign", b)
-
-
 @TABLE.rule("Pow", since=7)
 def power(node: Node, a: Symbol, b: Symbol) -> Symbol:
     kind, exponent = node.dtype(0), node.dtype(1)
@@ -163,8 +149,8 @@ def power(node: Node, a: Symbol, b: Symbol) -> Symbol:
         zero = op("BlockGrad", a) == 0.0
         positive = select(op("BlockGrad", a) != 0.0, a, 1.0, kind)
         return op("_npi_where", zero, op("_npi_power", a, op("BlockGrad", b)), op("_npi_power", positive, b))
-    if exponent == kind:
-        return op("_npi_power", a, b)
+    if not is_float(exponent):
+        return integer_power(a, b, node)
     return cast(op("trunc", op("_npi_power", cast(a, "float64"), cast(b, "float64"))), kind)
 
 

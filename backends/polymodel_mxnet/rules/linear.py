@@ -1,8 +1,8 @@
 """Products: MatMul, Gemm, Einsum and the fused Linear.
 
 `_npx_fully_connected` (oneDNN) multiplies by a matrix, `batch_dot` multiplies stacks. `_npi_matmul` and `_npi_einsum`
-are avoided: their gradients are wrong for some broadcast stacks and for scalar results. Integers are multiplied in
-float64 (exact up to 2^53), float16 in float32.
+are avoided: their gradients are wrong for some broadcast stacks and for scalar results. Integers are multiplied
+one by one (integers.py), large stacks of them in float64 (exact up to 2^53), float16 in float32.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from polymodel.plan import Node
+from polymodel_mxnet.rules.integers import integer_product
 from polymodel_mxnet.rules.table import TABLE
 from polymodel_mxnet.symbols import Symbol, broadcast, cast, constant, op, reshape, transpose
 
@@ -60,6 +61,8 @@ def matmul(node: Node, a: Symbol, b: Symbol) -> Symbol:
         a, left = reshape(a, (1, *left)), (1, *left)
     if len(right) == 1:
         b, right = reshape(b, (*right, 1)), (*right, 1)
+    if kind in ("int32", "int64") and (exact := integer_product(a, b, left, right)) is not None:
+        return reshape(exact, out)
     return reshape(from_work(product(to_work(a, kind), to_work(b, kind), left, right), kind), out)
 
 
