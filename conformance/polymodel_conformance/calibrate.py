@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from polymodel_conformance.calibration import calibration
 from polymodel_conformance.report import Report
 from polymodel_conformance.run import run
 
@@ -50,20 +51,24 @@ def _limit(rule: str, largest: float) -> float:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Calibrate on the backends named by the first argument, with the profile named by the second ("full")."""
+    """Calibrate on backends (first argument), with a profile ("full"), at some levels (all).
+
+    With levels named, the limits of other families stay as they are.
+    """
     backends = arguments[0].split(",")
     profile = arguments[1] if len(arguments) > 1 else "full"
-    report = run(backends, profile)
+    levels = [int(n) for n in arguments[2].split(",")] if len(arguments) > 2 else None
+    report = run(backends, profile, levels)
     broken = [r for r in report.results if r.outcome.verdict.value in ("error", "crash")]
     if report.unavailable or broken:
         print(report)
         return 1
     result = {
-        "command": f"python -m polymodel_conformance.calibrate {','.join(backends)} {profile}",
+        "command": f"python -m polymodel_conformance.calibrate {' '.join(arguments)}",
         "rule": "twice the largest score of correct backends, rounded up, at least 4; ulp: the largest",
         "versions": {b: about["versions"] for b, about in report.environment["backends"].items()},
         "processor": report.environment["processor"],
-        "families": measured_limits(report),
+        "families": dict(sorted({**(calibration()["families"] if levels else {}), **measured_limits(report)}.items())),
     }
     path = Path(__file__).with_name("calibration.json")
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import Any
 
 from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf
-from polymodel_tensorflow.rules.table import TABLE
+from polymodel_tensorflow.rules.table import TABLE, never_empty
 
 Pads = list[tuple[int, int]]
 
@@ -40,6 +40,7 @@ def window(node: Node, kernel: Sequence[int]) -> tuple[list[int], list[int], Pad
 
 
 @TABLE.rule("Conv", since=1)
+@never_empty
 def conv(node: Node, x: Any, w: Any, b: Any = None) -> Any:
     strides, dilations, pads = window(node, w.shape[:-2])
     y = convolve(x, w, strides, dilations, pads, int(node.attr("group")))
@@ -116,6 +117,7 @@ def stuffed(x: Any, axis: int, step: int) -> Any:
 
 
 @TABLE.rule("ConvTranspose", since=1)
+@never_empty
 def conv_transpose(node: Node, x: Any, w: Any, b: Any = None) -> Any:
     """w is (..., out / group, in).
 

@@ -15,7 +15,7 @@ import numpy as np
 from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf
 from polymodel_tensorflow.rules.convolution import Pads, padded, window
-from polymodel_tensorflow.rules.table import TABLE
+from polymodel_tensorflow.rules.table import TABLE, never_empty
 
 
 def _geometry(node: Node) -> tuple[list[int], list[int], list[int], Pads, list[int]]:
@@ -58,6 +58,7 @@ def _lowest(dtype: Any) -> Any:
 
 
 @TABLE.rule("MaxPool", since=1)
+@never_empty
 def max_pool(node: Node, x: Any) -> Any:
     kernel, strides, dilations, pads, extra = _geometry(node)
     wide = padded(x, _lengthened(pads, extra), tf.constant(_lowest(x.dtype), x.dtype))

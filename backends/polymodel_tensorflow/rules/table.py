@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
-from polymodel.rules import RuleTable
+from polymodel.plan import Node
+from polymodel.rules import RuleFunction, RuleTable
 from polymodel_tensorflow.compat import tf
 
 TABLE = RuleTable("tensorflow")
+
+F = TypeVar("F", bound=RuleFunction)
 
 INSIDE_XLA: ContextVar[bool] = ContextVar("inside_xla", default=False)
 """Whether what is being traced will be compiled by XLA."""
@@ -22,6 +26,20 @@ def sizes(x: Any) -> list[Any]:
         return list(static)
     dynamic = tf.shape(x)
     return [dynamic[i] if d is None else d for i, d in enumerate(static)]
+
+
+def never_empty(rule: F) -> F:
+    """The rule run on one example more, which is cut off again, where the batch is known to be empty: TensorFlow's kernels
+    give such a convolution the shape of its input, and the process ends in the derivative of such a pooling."""
+
+    @wraps(rule)
+    def wrapped(node: Node, x: Any, *others: Any) -> Any:
+        if x.shape[0] != 0:
+            return rule(node, x, *others)
+        found = rule(node, tf.pad(x, [[0, 1], *[[0, 0]] * (len(x.shape) - 1)]), *others)
+        return tuple(y[:0] for y in found) if isinstance(found, tuple) else found[:0]
+
+    return cast(F, wrapped)
 
 
 def product(dims: Sequence[Any]) -> Any:
