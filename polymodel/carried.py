@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polymodel.carriers import decode, encode_all, is_carried
+from polymodel.carriers import carrier, decode, encode_all, is_carried
+from polymodel.errors import Unsupported
 from polymodel.passes.carry_types import carry_types
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.plan import Plan
+from polymodel.spec import array_dtype
 
 if TYPE_CHECKING:
     from polymodel.backend import Backend
 
-__all__ = ["carried_plan", "compile_carried", "compile_carried_step"]
+__all__ = ["carried_plan", "check_trainable", "compile_carried", "compile_carried_step"]
 
 
 def carried_plan(plan: Plan, backend: Backend) -> Plan:
@@ -54,3 +56,19 @@ def compile_carried_step(plan: Plan, backend: Backend, build: Callable[[Plan], A
     if not any(is_carried(s.dtype, held) for s in plan.inputs.values()):
         return run
     return lambda feeds, scalars: run(encode_all(feeds, held), scalars)
+
+
+def check_trainable(parameters: Mapping[str, np.ndarray], backend: Backend) -> None:
+    """Refuse to train parameters of a type that the framework lacks.
+
+    Raises:
+        Unsupported: the update rule means arithmetic in that type, which its carrier does not do.
+    """
+    held = backend.capabilities().dtypes
+    for name, array in parameters.items():
+        dtype = array_dtype(array)
+        if is_carried(dtype, held):
+            raise Unsupported(
+                f"parameter {name!r} is {dtype}, which backend {backend.name!r} holds in {carrier(dtype, held)} and cannot "
+                "train: make it float32, or use another backend"
+            )

@@ -62,7 +62,7 @@ class Capabilities:
     """What a backend can hold and do; the rest is refused by name.
 
     Attributes:
-        dtypes: element types of the framework that its programs take.
+        dtypes: element types that its programs hold; others are carried in wider ones of them (carriers.py).
         compile: values of CompileOptions.compile that it knows, besides "auto".
         dynamic_sizes: whether a program may hold sizes that are known only once they are computed.
         cuda: whether it has CUDA code for the devices named in `cuda_note`.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, final
 import numpy as np
 
 from polymodel import random
-from polymodel.carried import compile_carried, compile_carried_step
+from polymodel.carried import check_trainable, compile_carried, compile_carried_step
 from polymodel.carriers import decode, encode_all
 from polymodel.errors import GraphError, NeedsHost, NeedsStaticShape, ShapeError
 from polymodel.feeds import check_inputs, is_float
@@ -46,6 +46,8 @@ class Program(ABC):
         self.graph = graph
         self.device = device
         self.training = training
+        if training is not None:
+            check_trainable({n: training.graph.parameters[n] for n in training.graph.trainable}, backend)
         self.options = options
         self._compiled: dict[Any, Any] = {}
         self._level: dict[Any, int] = {}

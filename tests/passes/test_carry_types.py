@@ -10,7 +10,7 @@ import pytest
 
 import polymodel as pm
 from polymodel import nn
-from polymodel.backend import Backend
+from polymodel.backend import Backend, Training
 from polymodel.builder import Builder
 from polymodel.carried import carried_plan
 from polymodel.carriers import carrier, decode, encode, is_carried
@@ -127,3 +127,14 @@ def test_parameters_of_a_carried_type(backend: Backend) -> None:
     gradient = program.gradients({"x": x}, {"y": np.ones(2, ml_dtypes.bfloat16)})
     assert gradient["w"].dtype == ml_dtypes.bfloat16
     np.testing.assert_array_equal(gradient["w"].astype(np.float32), x.astype(np.float32))
+
+
+def test_parameters_of_a_carried_type_are_not_trained() -> None:
+    b = Builder()
+    with b.active():
+        w = b.parameter("w", np.ones(2, ml_dtypes.bfloat16))
+        product = b.op("Mul", b.input("x", TensorSpec((2,), "bfloat16")), w)
+        b.output("loss", b.op("Cast", b.op("ReduceSum", product, keepdims=0), to=1))
+    graph = b.finish()
+    with pytest.raises(Unsupported, match="'w' is bfloat16, which backend 'mxnet' holds in float32"):
+        get_backend("mxnet").compile(graph, "cpu", training=Training(graph, "loss", pm.optim.SGD(0.1)))
