@@ -15,6 +15,9 @@ from polymodel.plan import Node
 from polymodel_mxnet.rules.table import TABLE
 from polymodel_mxnet.symbols import Symbol, cast, constant, op, reshape
 
+_MOST_AXES = 5
+"""Axes that MXNet's kernels with several operands take."""
+
 
 def places(node: Node, i: int, index: Symbol, size: int) -> Symbol:
     """Indices of an axis counted from the front, inside [0, size)."""
@@ -23,8 +26,11 @@ def places(node: Node, i: int, index: Symbol, size: int) -> Symbol:
         _check(node, values, size)
         return constant(np.where(values < 0, values + size, values))
     index = index if node.dtype(i) == "int64" else cast(index, "int64")
+    many = node.rank(i) > _MOST_AXES
+    index = reshape(index, (-1,)) if many else index
     index = op("_npi_where", index < 0, index + size, index)
-    return op("_npi_minimum_scalar", op("_npi_maximum_scalar", index, scalar=0, is_int=True), scalar=size - 1, is_int=True)
+    index = op("_npi_minimum_scalar", op("_npi_maximum_scalar", index, scalar=0, is_int=True), scalar=size - 1, is_int=True)
+    return reshape(index, node.shape(i)) if many else index
 
 
 def _check(node: Node, values: np.ndarray, size: int) -> None:
@@ -46,14 +52,19 @@ def _linear(node: Node, index: Symbol, i: int, axis: int) -> Symbol:
     for a in range(len(shape)):
         if a != axis:
             base = base + (np.arange(shape[a]) * strides[a]).reshape([-1 if b == a else 1 for b in range(len(shape))])
+    base = base if len(shape) <= _MOST_AXES else base.reshape(-1)
     return op("_npi_add", index * strides[axis], constant(base))
 
 
 @TABLE.rule("GatherElements", since=11)
 def gather_elements(node: Node, x: Symbol, index: Symbol) -> Symbol:
-    axis = node.axis()
-    where = _linear(node, places(node, 1, index, node.dim(0, axis)), 1, axis)
-    return op("_npi_take", reshape(x, (-1,)), where, axis=0, mode="clip")
+    axis, shape = node.axis(), node.shape(1)
+    if node.rank() <= _MOST_AXES:
+        where = _linear(node, places(node, 1, index, node.dim(0, axis)), 1, axis)
+        return op("_npi_take", reshape(x, (-1,)), where, axis=0, mode="clip")
+    flat = reshape(places(node, 1, index, node.dim(0, axis)), (-1,))
+    where = _linear(node, flat, 1, axis)
+    return reshape(op("_npi_take", reshape(x, (-1,)), where, axis=0, mode="clip"), shape)
 
 
 def _tuples(node: Node, index: Symbol, i: int, sizes: tuple[int, ...]) -> Symbol:

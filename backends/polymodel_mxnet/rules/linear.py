@@ -12,7 +12,7 @@ import numpy as np
 from polymodel.plan import Node
 from polymodel_mxnet.rules.integers import integer_product
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, broadcast, cast, constant, op, reshape, transpose
+from polymodel_mxnet.symbols import Symbol, broadcast, cast, concat, constant, cut, op, reshape, transpose
 
 _WORK = {"float32": "float32", "float64": "float64", "float16": "float32"}
 
@@ -176,3 +176,34 @@ def _contract(
 
 
 __all__ = ["dense", "from_work", "product", "to_work", "work_type"]
+
+
+@TABLE.rule("Det", since=11)
+def det(node: Node, x: Symbol) -> Symbol:
+    """MXNet's own derivative divides by the determinant, which raises for singular matrices.
+
+    The derivative is the matrix of cofactors, det(U) det(V) U diag(products of the other singular values) V^T for
+    x = U diag(s) V^T. It enters as a factor of x - x, which is zero and has a derivative.
+    """
+    kind, (*batch, size, _) = node.dtype(), node.shape()
+    if size == 0 or 0 in batch:
+        return constant(np.ones(batch, kind))
+    count = int(np.prod(batch, dtype=np.int64))
+    x = reshape(to_work(x, kind), (count, size, size))
+    fixed = op("BlockGrad", x)
+    u, s, v = op("_npi_svd", fixed)
+    columns = [cut(s, 1, i, i + 1) for i in range(size)]
+    before, after = [None] * size, [None] * size
+    for i in range(1, size):
+        before[i] = columns[i - 1] if i == 1 else before[i - 1] * columns[i - 1]
+        after[-1 - i] = columns[-i] if i == 1 else after[-i] * columns[-i]
+    others = [b * a if b is not None and a is not None else b if a is None else a for b, a in zip(before, after, strict=True)]
+    products = concat(others, 1) if size > 1 else s * 0.0 + 1.0
+    sign = reshape(_determinant(u) * _determinant(v), (count, 1))
+    cofactors = op("batch_dot", u * reshape(products * sign, (count, 1, size)), v)
+    slope = op("_np_sum", op("BlockGrad", cofactors) * (x - fixed), axis=(1, 2))
+    return from_work(reshape(op("BlockGrad", _determinant(fixed)) + slope, tuple(batch)), kind)
+
+
+def _determinant(x: Symbol) -> Symbol:
+    return op("_npi_det", x)

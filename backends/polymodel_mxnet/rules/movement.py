@@ -23,7 +23,9 @@ def reshape_rule(node: Node, x: Symbol, *others: Symbol) -> Symbol:
     """
     shape = node.out_shape()
     if len(shape) > 2 and node.dtype() == "float32" and all(shape):
-        return op("Reshape", x, shape=shape)
+        if len(shape) <= 6:
+            return op("Reshape", x, shape=shape)
+        x = op("Reshape", x, shape=(shape[0], -1, 1))  # oneDNN has 6 axes at most
     return reshape(x, shape)
 
 

@@ -43,6 +43,8 @@ def window(node: Node, kernel: Sequence[int]) -> tuple[list[int], list[int], Pad
 @never_empty
 def conv(node: Node, x: Any, w: Any, b: Any = None) -> Any:
     strides, dilations, pads = window(node, w.shape[:-2])
+    if int(node.attr("group")) > 1:
+        node.dim(1, 0)  # asked here: groups are cut out of a known number of channels
     y = convolve(x, w, strides, dilations, pads, int(node.attr("group")))
     return y if b is None else tf.nn.bias_add(y, b)
 

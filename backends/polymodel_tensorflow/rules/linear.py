@@ -94,3 +94,27 @@ def einsum(node: Node, *inputs: Any) -> Any:
         equation += "->" + ("..." if "..." in equation else "") + "".join(once)
     out = inputs[0].dtype
     return tf.cast(tf.einsum(equation, *_in_product_type(node, *inputs)), out)
+
+
+@TABLE.rule("Det", since=11)
+def det(node: Node, x: Any) -> Any:
+    if node.dtype() in ("float32", "float64"):
+        return _determinant(x)
+    return tf.cast(_determinant(tf.cast(x, tf.float32)), x.dtype)
+
+
+@tf.custom_gradient
+def _determinant(x: Any) -> Any:
+    """TensorFlow's own derivative divides by the determinant: wrong for singular matrices.
+
+    The derivative is the matrix of cofactors, det(U) det(V) U diag(products of the other singular values) V^T for
+    x = U diag(s) V^T.
+    """
+
+    def backward(dy: Any) -> Any:
+        s, u, v = tf.linalg.svd(x)
+        others = tf.math.cumprod(s, -1, exclusive=True) * tf.math.cumprod(s, -1, exclusive=True, reverse=True)
+        sign = tf.linalg.det(u) * tf.linalg.det(v) * dy
+        return tf.linalg.matmul(u * (others * sign[..., None])[..., None, :], v, transpose_b=True)
+
+    return tf.linalg.det(x), backward

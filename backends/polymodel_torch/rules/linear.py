@@ -47,3 +47,11 @@ def _scalar(node: Node, name: str) -> float | int:
 @TABLE.rule("Einsum", since=12)
 def einsum(node: Node, *inputs: Any) -> Any:
     return torch.einsum(node.attr("equation").replace(" ", ""), *inputs)
+
+
+@TABLE.rule("Det", since=11)
+def det(node: Node, x: Any) -> Any:
+    """PyTorch's derivative is right for singular matrices too."""
+    if node.dtype() in ("float32", "float64"):
+        return torch.linalg.det(x)
+    return torch.linalg.det(x.to(torch.float32)).to(x.dtype)
