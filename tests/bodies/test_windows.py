@@ -28,7 +28,8 @@ def transposed(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, **how: Any) -
                 slice(p * d, p * d + (n - 1) * s + 1, s)
                 for p, d, n, s in zip(place, dilations, x.shape[2:], strides, strict=True)
             )
-            part = np.einsum("ni...,io->no...", xs, ws[(..., *place)])
+            tap: tuple[Any, ...] = (slice(None), slice(None), *place)
+            part = np.einsum("ni...,io->no...", xs, ws[tap])
             y[(slice(None), slice(g * outer, (g + 1) * outer), *at)] += part
     mode, pads, wanted = how.get("auto_pad", "NOTSET"), how.get("pads", [0] * (2 * rank)), how.get("output_shape")
     if mode.startswith("SAME") and wanted is None:
@@ -109,7 +110,8 @@ def windows(x: np.ndarray, **how: Any) -> tuple[np.ndarray, np.ndarray, np.ndarr
         )
         inside = np.all([(i >= 0) & (i < n) for i, n in zip(at, x.shape[2:], strict=True)], axis=0)
         held = tuple(np.clip(i, 0, n - 1) for i, n in zip(at, x.shape[2:], strict=True))
-        values.append(np.where(inside, x[(..., *held)], np.nan))
+        where: tuple[Any, ...] = (slice(None), slice(None), *held)
+        values.append(np.where(inside, x[where], np.nan))
         counted.append(np.all([i < n + pads[a + rank] for a, (i, n) in enumerate(zip(at, x.shape[2:], strict=True))], axis=0))
         flat.append(np.ravel_multi_index(held, x.shape[2:], order=how.get("order", "C")))
     return np.stack(values, -1), np.stack(counted, -1), np.stack(flat, -1)
