@@ -21,8 +21,11 @@ Outside: TypeAlias = Callable[[Array, int], Array]
 def floored(x: Value, held: Array | bool = False) -> Array:
     """The largest integer that is not larger, as a decision: a linear interpolation has a kink at every integer.
 
+    The values of an interpolation do not jump there: it is no decision where no derivative will be asked for.
     Coordinates that are `held` at a border do not move, and stand on no kink.
     """
+    if not x.tape.record:
+        return np.asarray(np.floor(x.array))
     whole = np.floor(x.array)
     part = x.array - whole
     flips = x.tape.kinks.decide(np.where(held, np.inf, np.minimum(part, 1.0 - part)))
