@@ -25,11 +25,13 @@ class Rule:
         function: the lowering.
         since: since_version of the schema whose meaning it has.
         host: whether it runs in NumPy on the host instead of inside the compiled program.
+        when: which calls it takes; those that it leaves are lowered by the operator's body. All when None.
     """
 
     function: RuleFunction
     since: int
     host: bool = False
+    when: Callable[[Node], bool] | None = None
 
 
 @final
@@ -49,7 +51,14 @@ class RuleTable:
         self.backend = backend
         self._rules: dict[tuple[str, str], dict[int, Rule]] = {}
 
-    def rule(self, *op_types: str, since: int, domain: str = "", host: bool = False) -> Callable[[F], F]:
+    def rule(
+        self,
+        *op_types: str,
+        since: int,
+        domain: str = "",
+        host: bool = False,
+        when: Callable[[Node], bool] | None = None,
+    ) -> Callable[[F], F]:
         """Register the decorated function for operators."""
 
         def register(function: F) -> F:
@@ -57,7 +66,7 @@ class RuleTable:
                 versions = self._rules.setdefault((domain, op_type), {})
                 if since in versions:
                     raise ValueError(f"{self.backend} has two rules for {domain}::{op_type} since {since}")
-                versions[since] = Rule(function, since, host)
+                versions[since] = Rule(function, since, host, when)
             return function
 
         return register
@@ -66,10 +75,10 @@ class RuleTable:
         """The rule for a call: the newest that is not newer than the call's meaning.
 
         Raises:
-            Unsupported: there is none.
+            Unsupported: there is none, or it does not take this call.
         """
         rule = self.for_version(node.domain, node.op_type, node.version)
-        if rule is None:
+        if rule is None or (rule.when is not None and not rule.when(node)):
             raise Unsupported(
                 f"backend {self.backend!r} has no rule for {node.domain or 'ai.onnx'}::{node.op_type} (version "
                 f"{node.version}), needed by {node}: use another backend, or register a rule for it"

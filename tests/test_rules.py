@@ -65,3 +65,11 @@ def test_host_rules_are_marked() -> None:
     table = RuleTable("test")
     table.rule("Relu", since=14, host=True)(lower(14))
     assert table.find(node("Relu")).host
+
+
+def test_a_rule_takes_the_calls_that_it_says() -> None:
+    table = RuleTable("test")
+    table.rule("Relu", "Neg", since=1, when=lambda call: call.op_type == "Neg")(lower(1))
+    assert table.find(node("Neg")).since == 1
+    with pytest.raises(Unsupported, match="no rule"):
+        table.find(node("Relu"))

@@ -15,6 +15,7 @@ from polymodel_torch.rules import (
     random,
     recurrent,
     reduction,
+    sampling,
 )
 from polymodel_torch.rules.table import TABLE
 
@@ -34,4 +35,5 @@ __all__ = [
     "random",
     "recurrent",
     "reduction",
+    "sampling",
 ]
