@@ -61,7 +61,8 @@ def _function(name: str, a: float, b: float) -> _Act:
 
 
 def _functions(cell: Cell) -> list[_Act]:
-    alpha, beta, result = iter(cell.alpha), iter(cell.beta), []
+    alpha, beta = iter(cell.alpha), iter(cell.beta)
+    result: list[_Act] = []
     for name in (n.lower() for n in cell.activations):
         a = next(alpha, _ALPHA[name]) if name in _ALPHA else 0.0
         b = next(beta, _BETA[name]) if name in _BETA else 0.0
