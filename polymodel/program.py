@@ -277,7 +277,7 @@ class Program(ABC):
                 specs = {n: graph.specs[n] for n in feeds if n in graph.specs}
                 dims = bind_dims(specs, {n: feeds[n].shape for n in specs})
             values = self._setting_values(graph, feeds, differentiated) if level == 2 else {}
-            shaped = key if level == 0 else (*key, *((n, a.shape) for n, a in feeds.items()))
+            shaped = key if level == 0 else (*key, *((n, getattr(a, "shape", None)) for n, a in feeds.items()))
             shaped = (*shaped, *((n, a.tobytes()) for n, a in values.items()))
             entry = self._compiled.get(shaped)
             if entry is None:

@@ -36,7 +36,9 @@ _SETTINGS = frozenset({"int32", "int64", "bool"})
 
 _FLOAT_SETTINGS = {
     "Dropout": {1},
+    "MelWeightMatrix": {0, 1, 2, 3, 4},
     "NonMaxSuppression": {3, 4},
+    "OneHot": {1},
     "Range": {0, 1, 2},
     "Resize": {1, 2},
     "Upsample": {1},

@@ -4,6 +4,7 @@
    the last axis. The vector gets an axis of size 1 for each axis behind the channels.
 2. Upsample and Resize before opset 11 mean x_original = x_resized / scale; the converter makes a Resize with the later
    default half_pixel of both. The model is converted to opset 11 first, where the old meaning can be written down.
+3. Scan of opset 8 runs over a batch: see old_scan.py.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 
 import onnx
 from onnx import helper, numpy_helper, version_converter
+
+from polymodel.artifact.old_scan import batched_scans
 
 _UNIDIRECTIONAL = 7
 """The opset since which PRelu broadcasts."""
@@ -25,6 +28,8 @@ def keep_old_meanings(model: onnx.ModelProto) -> onnx.ModelProto:
     opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
     if opset < _UNIDIRECTIONAL and any(n.op_type == "PRelu" for n in model.graph.node):
         model = _slopes_by_channel(model)
+    if opset == 8 and any(n.op_type == "Scan" for n in model.graph.node):
+        model = batched_scans(model)
     if opset < _TRANSFORMS and any(n.op_type in ("Upsample", "Resize") for n in model.graph.node):
         model = _resized_from_the_edge(model)
     return model

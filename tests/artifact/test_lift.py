@@ -15,6 +15,7 @@ from onnx.backend.test.case.node import collect_testcases
 from polymodel.artifact.floor import reference_session, run_reference
 from polymodel.artifact.load import load_onnx
 from polymodel.errors import ArtifactError
+from polymodel.registry import compile
 
 SUITE = Path(onnx.__file__).parent / "backend/test/data"
 
@@ -142,3 +143,20 @@ def test_old_slopes_belong_to_channels(rank: int) -> None:
     x, slope = rng.standard_normal(shape).astype(np.float32), rng.standard_normal(3).astype(np.float32)
     (y,) = run_reference(reference_session(graph.proto()), {"x": x, "slope": slope}).values()
     np.testing.assert_allclose(y, np.where(x < 0, x * slope.reshape(3, *[1] * (rank - 2)), x), rtol=1e-6)
+
+
+def test_a_scan_of_opset_8_runs_over_its_batch() -> None:
+    text = """
+    <ir_version: 3, opset_import: ["" : 8]>
+    sums (float[2, 2] h, float[2, 3, 2] x) => (float[2, 2] y, float[2, 3, 2] z) {
+       y, z = Scan <num_scan_inputs = 1, directions = [1],
+          body = one (float[2] a, float[2] b) => (float[2] c, float[2] d) { c = Add (a, b) d = Identity (c) }> ("", h, x)
+    }
+    """
+    rng = np.random.default_rng(0)
+    h, x = rng.standard_normal((2, 2)).astype(np.float32), rng.standard_normal((2, 3, 2)).astype(np.float32)
+    program = compile(load_onnx(onnx.parser.parse_model(text)), "torch", "cpu")
+    found = program.predict({"h": h, "x": x})
+    sums = h[:, None] + np.cumsum(x[:, ::-1], 1)
+    np.testing.assert_allclose(found["y"], sums[:, -1], rtol=1e-6)
+    np.testing.assert_allclose(found["z"], sums, rtol=1e-6)
