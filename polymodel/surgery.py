@@ -61,7 +61,7 @@ def fix(graph: Graph, values: Mapping[str, Any]) -> Graph:
             if not spec.is_static:
                 raise ShapeError(f"input {name!r} is {spec}: a number cannot fill unknown sizes, give an array")
             array = np.full([d for d in spec.shape if isinstance(d, int)], array)
-        array = np.ascontiguousarray(array.astype(numpy_dtype(spec.dtype)).reshape(array.shape))
+        array = np.asarray(array, numpy_dtype(spec.dtype), order="C")
         bind_dims({name: spec}, {name: array.shape})
         value = next(v for v in body.inputs if v.name == name)
         value.shape = ir.Shape(array.shape)

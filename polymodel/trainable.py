@@ -125,4 +125,4 @@ def _rows(graph: Graph) -> Iterator[StoredTensor]:
             dtype = value.const_value.dtype.name.lower()
             dtype = {"float": "float32", "double": "float64"}.get(dtype, dtype)
             why = graph.reasons.get(name, "a number of the graph")
-            yield StoredTensor(name, tuple(int(d) for d in value.const_value.shape), dtype, "constant", why)
+            yield StoredTensor(name, value.const_value.numpy().shape, dtype, "constant", why)

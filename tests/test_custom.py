@@ -40,7 +40,7 @@ def model(opset: int = 17, dtype: int = onnx.TensorProto.FLOAT, version: int = 1
 
 
 def meaning(x: np.ndarray, gain: np.ndarray, angle: float) -> np.ndarray:
-    return gain * x * np.cos(angle * x)
+    return np.asarray(gain * x * np.cos(angle * x))
 
 
 def _torch(node: Node, x: Any, gain: Any) -> Any:

@@ -59,12 +59,22 @@ def lower(plan: Plan, purpose: str, differentiated: frozenset[str] = frozenset()
     for name, spec in plan.inputs.items():
         check_dtype(spec.dtype, f"value {name!r}")
     outside = frozenset((*plan.inputs, *plan.constants))
-    with tracing(Trace(purpose, outside - differentiated)) as trace:
+    with tracing(Trace(purpose, outside - differentiated, _readers(plan))) as trace:
         values = _values(plan, trace)
         trace.scope = "output"
         results = [_output(plan, values, i, detach) for i in range(len(plan.outputs))]
     symbol = mxnet.sym.Group(results) if len(results) > 1 else results[0]
     return Lowered(symbol, tuple(symbol.list_inputs()), _used(symbol, trace), plan.outputs)
+
+
+def _readers(plan: Plan) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for node in plan.nodes:
+        for name in node.input_names:
+            found.setdefault(name, set()).add(node.op_type)
+    for name in plan.outputs:
+        found.setdefault(name, set()).add("")
+    return found
 
 
 def _used(symbol: Symbol, trace: Trace) -> dict[str, np.ndarray]:

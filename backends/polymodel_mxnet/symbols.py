@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -31,10 +31,12 @@ class Trace:
         fixed: names of values from outside of which nobody takes a derivative.
         constants: arrays that the graph takes besides its inputs, by the name of their variable.
         scope: name of the call being lowered.
+        readers: operators that read each value, "" for one that is returned.
     """
 
     purpose: str
     fixed: frozenset[str] = frozenset()
+    readers: Mapping[str, set[str]] = field(default_factory=dict)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     scope: str = ""
     count: int = 0

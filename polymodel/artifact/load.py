@@ -1,8 +1,9 @@
 """ONNX file -> Graph.
 
 1. Bytes become a protobuf message; structure.py refuses what is no graph.
-2. Stored values are taken out of the message and checked (tensors.py); large ones are replaced by typed inputs, so
-   that no native code meets weights, and files of any size can be read.
+2. Stored values, those inside of branches and loops included (hoist.py), are taken out of the message and checked
+   (tensors.py); large ones are replaced by typed inputs, so that no native code meets weights, and files of any size can
+   be read.
 3. Functions are written out, the standard's checker runs over the whole, opsets older than OPSET are lifted, and types
    and shapes are inferred anew: all of it in a process of its own (native_checks.py). What the file says about inner
    values is not believed.
@@ -24,6 +25,7 @@ from onnx import ModelProto
 
 from polymodel.artifact import native_checks
 from polymodel.artifact.filled import filled_tensors, store
+from polymodel.artifact.hoist import hoist
 from polymodel.artifact.lifted import tidy
 from polymodel.artifact.metadata import stated_roles
 from polymodel.artifact.roles import Roles, find_roles
@@ -126,6 +128,7 @@ def _take_values(model: ModelProto, folder: Path | None) -> dict[str, np.ndarray
     if graph.sparse_initializer:
         names = ", ".join(s.values.name for s in graph.sparse_initializer)
         raise ArtifactError(f"sparse initializers are not supported: write {names} as dense tensors")
+    hoist(graph)
     arrays = {t.name: to_array(t, folder, f"initializer {t.name!r}") for t in graph.initializer}
     kept = [n for n in graph.node if not _is_constant(n)]
     for node in graph.node:
@@ -194,6 +197,7 @@ def _standard(model: ModelProto, arrays: dict[str, np.ndarray]) -> ModelProto:
 
 def _late_constants(model: ModelProto) -> dict[str, np.ndarray]:
     """Constants that conversion brought in, out of the message."""
+    hoist(model.graph)
     late = {n.output[0]: _constant(n, None) for n in model.graph.node if _is_constant(n)}
     nodes = [n for n in model.graph.node if not _is_constant(n)]
     stored = {t.name: to_array(t, None, f"initializer {t.name!r}") for t in model.graph.initializer}

@@ -16,7 +16,7 @@ Every stored tensor gets a reason in words for what it became.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -118,11 +118,22 @@ def is_float_array(array: np.ndarray) -> bool:
 def _statistics(graph: ir.Graph) -> dict[str, str]:
     """Running statistics by name, with words that say of what."""
     found = {}
-    for node in graph:
+    for node in _all(graph):
         if node.op_type == "BatchNormalization" and node.domain == "" and len(node.inputs) == 5:
             for word, value in zip(("mean", "variance"), node.inputs[3:5], strict=True):
                 found[str(value.name) if value is not None else ""] = f"running {word} of BatchNormalization {_of(node)}"
     return found
+
+
+def _all(graph: ir.Graph) -> list[ir.Node]:
+    """Nodes in their order; those in the bodies of control flow come before the call."""
+    return [n for node in graph for n in (*(inner for body in _bodies(node) for inner in _all(body)), node)]
+
+
+def _bodies(node: ir.Node) -> Iterator[ir.Graph]:
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
 
 
 def _of(node: ir.Node) -> str:
@@ -137,7 +148,7 @@ def _weights(graph: ir.Graph, arrays: Mapping[str, np.ndarray]) -> dict[str, tup
     scalars_too: dict[str, str] = {}  # values that reach a weight-like input, and which
     vectors: dict[str, str] = {}  # values that reach a side of MatMul, Add or Mul
     other: dict[str, str] = {}  # values that only reach something else
-    for node in reversed(list(graph)):
+    for node in reversed(_all(graph)):
         outs = {str(v.name) for v in node.outputs if v.name}
         names = ["" if v is None else str(v.name) for v in node.inputs]
         if not live & outs:
@@ -188,7 +199,8 @@ def _word(node: ir.Node, i: int, opset: int) -> str:
 def _dynamic(graph: ir.Graph, arrays: Mapping[str, np.ndarray]) -> set[str]:
     """Values that depend on what a user feeds."""
     dynamic = {str(v.name) for v in graph.inputs} - set(arrays)
-    for node in graph:
+    dynamic.update(str(v.name) for node in _all(graph) for body in _bodies(node) for v in body.inputs)
+    for node in _all(graph):
         if any(v is not None and v.name in dynamic for v in node.inputs):
             dynamic.update(str(v.name) for v in node.outputs if v.name)
     return dynamic
@@ -197,8 +209,10 @@ def _dynamic(graph: ir.Graph, arrays: Mapping[str, np.ndarray]) -> set[str]:
 def _live(graph: ir.Graph, opset: int) -> set[str]:
     """Values that a floating-point output depends on through differentiable inputs."""
     live = {str(v.name) for v in graph.outputs if (v.dtype or ir.DataType.UNDEFINED) in _FLOATS}
-    for node in reversed(list(graph)):
+    for node in reversed(_all(graph)):
         outs = {str(v.name) for v in node.outputs if v.name}
+        if live & outs:
+            live.update(str(v.name) for body in _bodies(node) for v in body.outputs)
         if not live & outs or (node.op_type == "Cast" and not _casts_to_float(node)):
             continue
         for i, value in enumerate(node.inputs):

@@ -1,8 +1,9 @@
 """Conv and ConvTranspose in one, two and three dimensions.
 
 `_npx_convolution` is right in every configuration. `_npx_deconvolution` is used for float32 in one and two dimensions;
-it is wrong in float64 with stride and dilation 2 and missing in three dimensions, so there ConvTranspose is a Conv of the
-input with zeros in between. float16 is computed in float32.
+it is wrong in float64 with stride and dilation 2, missing in three dimensions, and fails where it wants to reorder a
+weight that lies in the flat array of all parameters, so there ConvTranspose is a Conv of the input with zeros in
+between. float16 is computed in float32.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def conv_transpose(node: Node, x: Symbol, weight: Symbol, bias: Symbol = None) -
     out = node.out_shape()[2:]
     full = [(n - 1) * s + (k - 1) * d + 1 for n, k, s, d in zip(node.shape()[2:], kernel, strides, dilations, strict=True)]
     x, weight = to_work(x, kind), to_work(weight, kind)
-    if kind == "float64" or count > 2:
+    if kind == "float64" or count > 2 or not node.is_const(1):
         y = _stuffed(node, x, weight, strides, dilations)
     else:
         y = op(

@@ -84,8 +84,7 @@ def add(node: Node, a: Symbol, b: Symbol) -> Symbol:
     """Sum of two inputs; of one shape by the kernel that keeps oneDNN's blocked layout.
 
     That kernel hands its cotangent on without copying: where the sum is an output and an operand a variable, the
-    variable's gradient array is never written. So it is used between computed values only. Matrices may be flattened
-    blocked arrays, which it refuses.
+    variable's gradient array is never written. So it is used between computed values only.
     """
     if node.dtype() != "float32" or node.rank() == 0:
         return op("_npi_add", a, b)
@@ -96,7 +95,7 @@ def add(node: Node, a: Symbol, b: Symbol) -> Symbol:
         if trained and rows and whole[len(rows) :] == part and math.prod(rows) >= _MANY_ROWS and _is_computed(x):
             size = math.prod(part)
             return op("elemwise_add", x, reshape(spread(reshape(y, (size,)), math.prod(rows), size), whole))
-    same = node.shape(0) == node.shape(1) and node.rank() > 2 and _is_computed(a) and _is_computed(b)
+    same = node.shape(0) == node.shape(1) and _is_computed(a) and _is_computed(b)
     return op("elemwise_add" if same else "_npi_add", a, b)
 
 

@@ -9,7 +9,9 @@ import numpy as np
 from polymodel.plan import Node
 from polymodel.spec import numpy_dtype
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, broadcast, cast, concat, constant, cut, op, reshape, transpose
+from polymodel_mxnet.symbols import Symbol, broadcast, cast, concat, constant, current_trace, cut, op, reshape, transpose
+
+_DENSE = {"Gemm", "Linear", "MatMul"}
 
 
 @TABLE.rule("Reshape", since=5)
@@ -19,10 +21,11 @@ from polymodel_mxnet.symbols import Symbol, broadcast, cast, concat, constant, c
 def reshape_rule(node: Node, x: Symbol, *others: Symbol) -> Symbol:
     """`_np_reshape` takes an array in oneDNN's blocked layout for one in the usual order of elements.
 
-    Dense layers do not mind, and for them (two axes) it saves a copy; a sum or a recurrence behind it fails.
+    Dense layers do not mind, and for them it saves a copy; a sum, a recurrence or another reshape behind it fails.
     """
     shape = node.out_shape()
-    if len(shape) > 2 and node.dtype() == "float32" and all(shape):
+    dense = current_trace().readers.get(node.output_names[0], set()) <= _DENSE
+    if shape and all(shape) and node.dtype() == "float32" and not dense:
         if len(shape) <= 6:
             return op("Reshape", x, shape=shape)
         x = op("Reshape", x, shape=(shape[0], -1, 1))  # oneDNN has 6 axes at most
