@@ -59,7 +59,7 @@ def lower(plan: Plan, purpose: str, differentiated: frozenset[str] = frozenset()
     for name, spec in plan.inputs.items():
         check_dtype(spec.dtype, f"value {name!r}")
     outside = frozenset((*plan.inputs, *plan.constants))
-    with tracing(Trace(purpose, outside - differentiated, _readers(plan))) as trace:
+    with tracing(Trace(purpose, outside - differentiated, _readers(plan), _blocked(plan))) as trace:
         values = _values(plan, trace)
         trace.scope = "output"
         results = [_output(plan, values, i, detach) for i in range(len(plan.outputs))]
@@ -77,6 +77,25 @@ def _readers(plan: Plan) -> dict[str, set[str]]:
     return found
 
 
+_PLAIN = frozenset(
+    {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "MatMul", "Gemm", "Linear", "Attention", "Einsum", "LSTM",
+     "GRU", "RNN", "Gather", "Shape", "Size"}
+)  # fmt: skip
+
+_WANT_PLAIN = frozenset({"Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization"})  # fail on blocked arrays
+
+
+def _blocked(plan: Plan) -> frozenset[str]:
+    """Values that a convolution made, straight or through operators that leave the layout as it is."""
+    found: set[str] = set()
+    for node in plan.nodes:
+        if node.op_type in ("Conv", "ConvTranspose") or (
+            node.op_type not in _PLAIN and found.intersection(node.input_names)
+        ):
+            found.update(node.output_names)
+    return frozenset(found)
+
+
 def _used(symbol: Symbol, trace: Trace) -> dict[str, np.ndarray]:
     names = set(symbol.list_inputs())
     return {n: a for n, a in trace.constants.items() if n in names}
@@ -89,6 +108,8 @@ def _values(plan: Plan, trace: Trace) -> dict[str, Symbol]:
     for node in plan.nodes:
         trace.scope = node.name
         inputs = [values[n] if n else None for n in node.input_names]
+        if node.op_type in _WANT_PLAIN and node.input_names[0] in trace.blocked and all(node.shape()):
+            inputs[0] = op("Reshape", inputs[0], shape=node.shape())
         for name, spec, result in zip(node.output_names, node.outputs, _apply(node, inputs), strict=False):
             if name and result is not None:
                 values[name] = _empty(spec) if spec.is_static and spec.size == 0 else result

@@ -32,11 +32,13 @@ class Trace:
         constants: arrays that the graph takes besides its inputs, by the name of their variable.
         scope: name of the call being lowered.
         readers: operators that read each value, "" for one that is returned.
+        blocked: values that may be in oneDNN's blocked layout.
     """
 
     purpose: str
     fixed: frozenset[str] = frozenset()
     readers: Mapping[str, set[str]] = field(default_factory=dict)
+    blocked: frozenset[str] = frozenset()
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     scope: str = ""
     count: int = 0
@@ -111,9 +113,14 @@ def reshape(x: Symbol, shape: Any) -> Symbol:
 
 
 def transpose(x: Symbol, axes: Any) -> Symbol:
-    """Reorder axes, by the kernel that oneDNN has (four times as fast as `_np_transpose`)."""
+    """Reorder axes, by the kernel that oneDNN has (four times as fast as `_np_transpose`).
+
+    Behind it convolutions and reshapes of blocked arrays fail, so graphs with convolutions take the other.
+    """
     axes = tuple(int(a) for a in axes)
-    return x if axes == tuple(range(len(axes))) else op("transpose", x, axes=axes)
+    if axes == tuple(range(len(axes))):
+        return x
+    return op("_np_transpose" if current_trace().blocked else "transpose", x, axes=axes)
 
 
 def spread(vector: Symbol, rows: int, columns: int) -> Symbol:

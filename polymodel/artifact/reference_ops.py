@@ -19,9 +19,20 @@ class GlobalMaxPool(OpRun):
         return (x.max(axis=tuple(range(2, np.ndim(x))), keepdims=True),)
 
 
+@final
+class LRN(OpRun):
+    """onnx 1.23 fills as many channels as there are samples, and takes four axes only."""
+
+    def _run(self, x: Any, alpha: Any = None, beta: Any = None, bias: Any = None, size: Any = None) -> tuple[Any]:
+        before, after = (size - 1) // 2, size // 2
+        squares = np.pad(np.square(x), [(0, 0), (before, after), *[(0, 0)] * (np.ndim(x) - 2)])
+        sums = sum(squares[:, i : i + x.shape[1]] for i in range(size))
+        return ((x / (bias + (alpha / size) * sums) ** beta).astype(x.dtype),)
+
+
 def replaced() -> list[type[OpRun]]:
     """Operators for the `new_ops` of a reference evaluator."""
-    return [GlobalMaxPool, *(_runner(o) for o in references())]
+    return [GlobalMaxPool, LRN, *(_runner(o) for o in references())]
 
 
 def _runner(operator: CustomOperator) -> type[OpRun]:

@@ -16,7 +16,7 @@ from polymodel.plan import Node
 from polymodel_mxnet.rules.linear import from_work, to_work, work_type
 from polymodel_mxnet.rules.movement import pad_zero
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, concat, constant, cut, op, reshape
+from polymodel_mxnet.symbols import Symbol, concat, constant, cut, op, reshape, transpose
 
 Ints = tuple[int, ...]
 
@@ -66,10 +66,25 @@ def conv(node: Node, x: Symbol, weight: Symbol, bias: Symbol = None) -> Symbol:
         x = pad_zero(x, node.shape(), [(0, 0), (0, 0), *pads], 0.0, work_type(kind))
         pads = [(0, 0)] * len(pads)
     weight, bias = to_work(weight, kind), None if bias is None else to_work(bias, kind)
-    y = convolve(
-        x, weight, bias, kernel, filters, groups, stride=strides, dilate=dilations, pad=tuple(a for a, _ in pads)
-    )
-    return from_work(y, kind)
+    geometry = {"stride": strides, "dilate": dilations, "pad": tuple(a for a, _ in pads)}
+    if len(kernel) == 1 and work_type(kind) == "float32":
+        length = node.dim(0, 2) + sum(a + b for a, b in window(node, kernel)[2]) - 2 * geometry["pad"][0]
+        return from_work(_as_rows(node, x, weight, bias, length, geometry), kind)
+    return from_work(convolve(x, weight, bias, kernel, filters, groups, **geometry), kind)
+
+
+def _as_rows(node: Node, x: Symbol, weight: Symbol, bias: Symbol | None, length: int, geometry: dict[str, Ints]) -> Symbol:
+    """A convolution along one axis as one over images of height 1.
+
+    What oneDNN leaves in its blocked layout with three axes, batch normalization, transposition and others fail on.
+    """
+    batch, channels = node.shape()[:2]
+    filters, per_group, size = node.shape(1)
+    x = reshape(x, (batch, channels, 1, length))
+    weight = reshape(weight, (filters, per_group, 1, size))
+    flat = {k: (0 if k == "pad" else 1, *v) for k, v in geometry.items()}
+    y = convolve(x, weight, bias, (1, size), filters, int(node.attr("group")), **flat)
+    return op("Reshape", y, shape=node.out_shape())
 
 
 @TABLE.rule("ConvTranspose", since=1)
@@ -135,7 +150,7 @@ def _stuffed(node: Node, x: Symbol, weight: Symbol, strides: Ints, dilations: In
     channels, per_group, *kernel = node.shape(1)
     groups = int(node.attr("group"))
     weight = reshape(weight, (groups, channels // groups, per_group, int(np.prod(kernel))))
-    weight = op("_npi_flip", op("transpose", weight, axes=(0, 2, 1, 3)), axis=(3,))
+    weight = op("_npi_flip", transpose(weight, (0, 2, 1, 3)), axis=(3,))
     weight = reshape(weight, (groups * per_group, channels // groups, *kernel))
     pad = tuple((k - 1) * d for k, d in zip(kernel, dilations, strict=True))
     return convolve(

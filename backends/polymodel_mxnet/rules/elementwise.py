@@ -14,7 +14,7 @@ from polymodel.feeds import is_float
 from polymodel.plan import Node
 from polymodel_mxnet.rules.integers import integer_power, truncated_quotient
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, broadcast, cast, current_trace, op, reshape, select, spread
+from polymodel_mxnet.symbols import Symbol, broadcast, cast, current_trace, op, reshape, select, spread, transpose
 
 _UNARY = {
     "Neg": (6, "_npi_negative"),
@@ -367,7 +367,7 @@ def hardmax(node: Node, x: Symbol) -> Symbol:
     hot = op("_npx_one_hot", place, depth=node.dim(0, axis), dtype=kind)
     order = list(range(node.rank() - 1))
     order.insert(axis, node.rank() - 1)
-    return op("transpose", hot, axes=tuple(order)) if node.rank() > 1 else hot
+    return transpose(hot, order) if node.rank() > 1 else hot
 
 
 @TABLE.rule("Identity", since=1)

@@ -11,7 +11,7 @@ import numpy as np
 from polymodel.plan import Node
 from polymodel_mxnet.rules.elementwise import log_softmax_of
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, constant, op, reshape, select
+from polymodel_mxnet.symbols import Symbol, constant, op, reshape, select, transpose
 
 
 @TABLE.rule("SoftmaxCrossEntropyLoss", since=12)
@@ -59,5 +59,5 @@ def _flat(node: Node, log_prob: Symbol, labels: Symbol) -> tuple[Symbol, Symbol]
         return log_prob, labels
     batch, classes, *rest = node.shape()
     count = int(np.prod(rest))
-    rows = op("transpose", reshape(log_prob, (batch, classes, count)), axes=(0, 2, 1))
+    rows = transpose(reshape(log_prob, (batch, classes, count)), (0, 2, 1))
     return reshape(rows, (batch * count, classes)), reshape(labels, (batch * count,))

@@ -21,11 +21,12 @@ _DENSE = {"Gemm", "Linear", "MatMul"}
 def reshape_rule(node: Node, x: Symbol, *others: Symbol) -> Symbol:
     """`_np_reshape` takes an array in oneDNN's blocked layout for one in the usual order of elements.
 
-    Dense layers do not mind, and for them it saves a copy; a sum, a recurrence or another reshape behind it fails.
+    Dense layers do not mind, and for them it saves a copy; a sum, a recurrence or another reshape behind it fails. The
+    older `Reshape` reorders such an array, but fails on what oneDNN has transposed.
     """
-    shape = node.out_shape()
-    dense = current_trace().readers.get(node.output_names[0], set()) <= _DENSE
-    if shape and all(shape) and node.dtype() == "float32" and not dense:
+    shape, trace = node.out_shape(), current_trace()
+    dense = trace.readers.get(node.output_names[0], set()) <= _DENSE
+    if shape and all(shape) and node.input_names[0] in trace.blocked and not dense:
         if len(shape) <= 6:
             return op("Reshape", x, shape=shape)
         x = op("Reshape", x, shape=(shape[0], -1, 1))  # oneDNN has 6 axes at most
