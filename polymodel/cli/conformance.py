@@ -12,10 +12,15 @@ from polymodel.cli.errors import reported
 from polymodel.cli.options import BackendNames, Debug, Json, names
 from polymodel.errors import BackendUnavailable, ConfigError
 
+SUITES = ("levels", "onnx")
+
 
 @reported
 def conformance(
     backends: BackendNames = None,
+    suite: Annotated[
+        str, typer.Option("--suite", help="levels (the project's own), onnx (the official tests of the standard).")
+    ] = "levels",
     profile: Annotated[
         str, typer.Option("--profile", help="smoke (well under a minute), quick (minutes) or full.")
     ] = "quick",
@@ -42,6 +47,8 @@ def conformance(
       polymodel conformance --profile full --python mxnet=/opt/mxnet/bin/python
 
       polymodel conformance --profile smoke --levels 1,5 --json
+
+      polymodel conformance --suite onnx --backends torch --match attention
     """
     from polymodel.registry import backends as registered
 
@@ -55,13 +62,25 @@ def conformance(
         raise ConfigError(f"--python {wrong[0]}: expected BACKEND=PATH")
     if not all(n.isdigit() for n in names(levels)):
         raise ConfigError(f"--levels {levels}: expected numbers with commas between")
+    pythons = dict(p.split("=", 1) for p in python or ())
+    asked = names(backends) or list(registered())
+    if suite not in SUITES:
+        raise ConfigError(f"unknown suite {suite!r}; expected one of {', '.join(SUITES)}")
+    if suite == "onnx":
+        only = {"--profile": profile != "quick", "--levels": levels, "--device": device != "cpu", "--mutants": mutants}
+        if given := [option for option, is_given in only.items() if is_given]:
+            raise ConfigError(f"{', '.join(given)}: only for --suite levels")
+        from polymodel.cli.official_suite import official_suite
+
+        official_suite(asked, match, report, pythons, as_json=json_output)
+        return
     try:
         found = run(
-            names(backends) or list(registered()),
+            asked,
             profile,
             [int(n) for n in names(levels)] or None,
             report,
-            pythons=dict(p.split("=", 1) for p in python or ()),
+            pythons=pythons,
             device=device,
             match=match,
             mutants=mutants,

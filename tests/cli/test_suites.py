@@ -24,12 +24,30 @@ def test_conformance(polymodel: Any, tmp_path: Path) -> None:
         (["--levels", "9"], "unknown level 9"),
         (["--levels", "one"], "expected numbers"),
         (["--python", "torch"], "expected BACKEND=PATH"),
+        (["--suite", "keras"], "unknown suite 'keras'"),
+        (["--suite", "onnx", "--levels", "1"], "--levels: only for --suite levels"),
+        (["--suite", "onnx", "--backends", "caffe"], "unknown backend 'caffe'"),
     ],
 )
 def test_conformance_refuses(polymodel: Any, tmp_path: Path, options: list[str], message: str) -> None:
     done = polymodel("conformance", *options, "--report", tmp_path / "r")
     assert (done.code, message in done.err) == (2, True)
     assert not (tmp_path / "r").exists()
+
+
+def test_the_suite_of_the_standard(polymodel: Any, tmp_path: Path) -> None:
+    options = ["--suite", "onnx", "--backends", "torch", "--match", "test_relu", "--report", tmp_path / "r"]
+    done = polymodel("conformance", *options)
+    assert done.code == 0, done.out + done.err
+    assert "2 of 2" in done.out
+    assert "1 of 1" in done.out
+    assert "verdict: pass" in done.out
+    assert {p.name for p in (tmp_path / "r").iterdir()} == {"onnx-suite.json"}
+
+
+def test_no_test_of_the_standard_has_that_name(polymodel: Any, tmp_path: Path) -> None:
+    done = polymodel("conformance", "--suite", "onnx", "--backends", "torch", "--match", "xyz", "--report", tmp_path / "r")
+    assert (done.code, "xyz" in done.err) == (2, True)
 
 
 def test_an_interpreter_without_the_framework_is_code_3(polymodel: Any, tmp_path: Path) -> None:
