@@ -9,7 +9,7 @@ import onnx
 from polymodel.bodies import BODIES
 from polymodel.errors import GraphError
 from polymodel.host import HOST
-from polymodel.inference import schema
+from polymodel.inference import OPSET, schema
 from polymodel.passes.control_flow import CONTROL
 from polymodel.passes.expand_functions import STANDARD
 from polymodel.rules import RuleTable
@@ -51,6 +51,8 @@ def _support(table: RuleTable, domain: str, op_type: str, opset: int, outer: fro
         return ON_HOST if rule.host else COMPILED
     if op_type in CONTROL and not domain:
         return UNROLLED
+    if (domain, op_type) == ("ai.onnx.preview", "FlexAttention"):
+        return BODY  # passes/flex_attention.py
     if op_type in ("Shape", "Size", "Constant") and not domain:
         return COMPILED
     if BODIES.for_version(domain, op_type, known.since_version) is not None:
@@ -67,6 +69,7 @@ def _function_runs(table: RuleTable, known: Any, outer: frozenset[str]) -> bool:
     function = onnx.FunctionProto()
     version = max(known.function_opset_versions)
     function.ParseFromString(known.get_function_with_opset_version(version))
-    opsets = {o.domain: o.version for o in function.opset_import}
+    opsets = {o.domain: o.version if o.domain else max(o.version, OPSET) for o in function.opset_import}
+    version = max(version, OPSET)  # expand_functions lifts it
     words = [_support(table, n.domain, n.op_type, opsets.get(n.domain, version), outer) for n in function.node]
     return all(w not in (MISSING, ON_HOST) for w in words)

@@ -169,5 +169,5 @@ def _filled(proto: onnx.NodeProto, given: Mapping[str, Any]) -> onnx.NodeProto:
             copy.attribute.append(attribute)
         elif attribute.ref_attr_name in given:
             value = _proto_value(given[attribute.ref_attr_name])
-            copy.attribute.append(helper.make_attribute(attribute.name, value, attr_type=attribute.type))
+            copy.attribute.append(helper.make_attribute(attribute.name, value, attr_type=attribute.type or None))
     return copy

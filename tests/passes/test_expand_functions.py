@@ -104,3 +104,10 @@ def test_optional_input_left_out_stays_left_out() -> None:
     graph = graph_of("LayerNormalization", [(2, 8), (8,)])
     expanded = expand_functions(specialize(graph, graph.outputs), TABLE)
     assert set(expanded.inputs) == {"x0", "x1"}
+
+
+def test_an_attribute_that_the_body_takes_over_keeps_its_type() -> None:
+    graph = graph_of("Bernoulli", [(2, 3)], seed=3.0)
+    plan = expand_functions(specialize(graph, graph.outputs), TABLE)
+    (draw,) = [n for n in plan.nodes if n.op_type == "RandomUniformLike"]
+    assert draw.attr("seed") == 3.0
