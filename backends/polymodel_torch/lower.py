@@ -17,6 +17,7 @@ from polymodel_torch.compat import torch
 from polymodel_torch.dtypes import NAMES, to_torch
 from polymodel_torch.inplace import overwrite
 from polymodel_torch.rules import TABLE
+from polymodel_torch.rules.table import TRACER
 
 
 @final
@@ -61,11 +62,15 @@ def lower(plan: Plan, device: str, prepare: Callable[[Plan], Plan] | None = None
     for i, name in enumerate(plan.inputs):
         values[name] = tracer.create_proxy("placeholder", f"in_{i}", (), {})
     constants = {n: to_torch(np.array(a), device) for n, a in plan.constants.items()}
-    with torch.device(device):
-        for node in plan.nodes:
-            inputs = [_value(n, values, constants) if n else None for n in node.input_names]
-            results = _apply(node, inputs)
-            values.update((n, r) for n, r in zip(node.output_names, results, strict=False) if n)
+    token = TRACER.set(tracer)
+    try:
+        with torch.device(device):
+            for node in plan.nodes:
+                inputs = [_value(n, values, constants) if n else None for n in node.input_names]
+                results = _apply(node, inputs)
+                values.update((n, r) for n, r in zip(node.output_names, results, strict=False) if n)
+    finally:
+        TRACER.reset(token)
     outputs = tuple(_value(n, values, constants) for n in plan.outputs)
     tracer.create_node("output", "output", (tracer.create_arg(outputs),), {})
     module = torch.fx.GraphModule(tracer.root, tracer.graph, "Lowered")

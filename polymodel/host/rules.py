@@ -24,7 +24,7 @@ SEQUENCES = (
     "SequenceLength",
     "SplitToSequence",
 )
-ARRAYS = ("ImageDecoder", "NonMaxSuppression", "Unique")
+ARRAYS = ("ImageDecoder",)
 MOVES = (
     "Cast",
     "CastLike",

@@ -15,6 +15,7 @@ from polymodel_mxnet.rules import (
     random,
     recurrent,
     reduction,
+    selection,
 )
 from polymodel_mxnet.rules.table import TABLE
 
@@ -34,4 +35,5 @@ __all__ = [
     "random",
     "recurrent",
     "reduction",
+    "selection",
 ]

@@ -2,7 +2,7 @@
 
 Indices count from the end where they are negative. Where they are known they are checked when lowering; where they are
 computed they are brought into range first, because MXNet's kernels write outside of their memory otherwise.
-Scatter with a reduction other than none and add goes through a comparison of all pairs of updates and elements.
+Integers are combined in their own type, which wraps around as the standard's do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from polymodel.errors import ShapeError
 from polymodel.feeds import is_float
 from polymodel.plan import Node
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, cast, constant, op, reshape
+from polymodel_mxnet.symbols import Symbol, cast, concat, constant, cut, op, reshape
 
 _MOST_AXES = 5
 """Axes that MXNet's kernels with several operands take."""
@@ -107,37 +107,55 @@ def _scatter(
 ) -> Symbol:
     """Write or combine rows.
 
+    Updates of one row are brought together by a stable sort, combined by doubling steps, and the last of them, which
+    then holds them all, is taken to its row. Only floating-point sums go the short way of MXNet's own kernel.
+
     Args:
         x: (count, width).
         where: (given,) int64 rows.
         updates: (given, width).
     """
-    if reduction in ("none", "add"):
-        work = kind if is_float(kind) else "float64"
-        values = updates if work == kind else cast(updates, work)
-        if reduction == "none":
-            last = _last(where, count, given)
-            values = op("_npi_multiply", values, cast(reshape(last, (given, 1)), work)) if given > 1 else values
-        total = op("_backward_gather_nd", values, reshape(where, (1, given)), shape=(count, width))
-        total = total if work == kind else cast(total, kind)
-        if reduction == "add":
-            return op("_npi_add", x, total)
-        hit = op("_backward_gather_nd", constant(np.ones((given, 1), np.float32)), reshape(where, (1, given)), shape=(count, 1))
-        return op("_npi_where", hit > 0, total, x)
-    for k in range(given):
-        row = op("slice_axis", where, axis=0, begin=k, end=k + 1)
-        here = op("_npi_equal", constant(np.arange(count, dtype=np.int64)[:, None]), row)
-        value = op("slice_axis", updates, axis=0, begin=k, end=k + 1)
-        name = {"mul": "_npi_multiply", "max": "_npi_maximum", "min": "_npi_minimum"}[reduction]
-        x = op("_npi_where", here, op(name, x, value), x)
-    return x
+    if reduction == "add" and is_float(kind):
+        return op("_npi_add", x, op("_backward_gather_nd", updates, reshape(where, (1, given)), shape=(count, width)))
+    if kind in ("bool", "int8", "uint8"):  # whose kernels are incomplete; results are cut to the type
+        wide = _scatter(cast(x, "int32"), where, cast(updates, "int32"), count, given, width, "int32", reduction)
+        return wide != 0 if kind == "bool" else cast(wide, kind)
+    where = op("BlockGrad", where)
+    order = op(
+        "argsort", op("_npi_add", where * given, constant(np.arange(given, dtype=np.int64))), axis=0, dtype="int64"
+    )
+    row, values = op("_npi_take", where, order, axis=0), op("_npi_take", updates, order, axis=0)
+    if reduction != "none":
+        values = _combined(row, values, given, _COMBINE[reduction])
+    pos = _last(row, count, given)
+    result = op("_npi_take", values, op("_npi_maximum_scalar", pos - 1, scalar=0, is_int=True), axis=0, mode="clip")
+    if reduction != "none":
+        result = op(_COMBINE[reduction], x, result)
+    return op("_npi_where", reshape(pos > 0, (count, 1)), result, x)
 
 
-def _last(where: Symbol, count: int, given: int) -> Symbol:
-    """Whether a row is the last that writes to its place, so that sums of kept rows are plain writes."""
-    same = op("_npi_equal", reshape(where, (given, 1)), reshape(where, (1, given)))
-    later = op("_npi_multiply", same, constant(np.triu(np.ones((given, given), bool), 1)))
-    return op("_np_sum", cast(later, "int32"), axis=(1,)) == 0
+_COMBINE = {"add": "_npi_add", "mul": "_npi_multiply", "max": "_npi_maximum", "min": "_npi_minimum"}
+
+
+def _combined(row: Symbol, values: Symbol, given: int, name: str) -> Symbol:
+    """Running results over neighbours of the same row: each step looks twice as far back."""
+    distance = 1
+    while distance < given:
+        here, before = cut(values, 0, distance, given), cut(values, 0, 0, given - distance)
+        same = op("_npi_equal", cut(row, 0, distance, given), cut(row, 0, 0, given - distance))
+        joined = op("_npi_where", reshape(same, (given - distance, 1)), op(name, before, here), here)
+        values = concat([cut(values, 0, 0, distance), joined], 0)
+        distance *= 2
+    return values
+
+
+def _last(row: Symbol, count: int, given: int) -> Symbol:
+    """For each of `count` rows 1 + the place of the last update of it in the sorted rows, 0 where there is none."""
+    end = constant(np.ones(1, bool))
+    if given > 1:
+        end = concat([op("_npi_not_equal", cut(row, 0, 1, given), cut(row, 0, 0, given - 1)), end], 0)
+    number = op("_npi_where", end, constant(np.arange(1, given + 1, dtype=np.float64)), constant(np.zeros((), np.float64)))
+    return cast(op("_backward_gather_nd", number, reshape(row, (1, given)), shape=(count,)), "int64")
 
 
 @TABLE.rule("ScatterElements", since=11)
@@ -186,4 +204,3 @@ def one_hot(node: Node, index: Symbol, depth: Symbol, values: Symbol) -> Symbol:
     hot = op("_npi_equal", reshape(index, spread), constant(np.arange(size, dtype=np.int64).reshape(line)))
     off, on = (reshape(op("slice_axis", values, axis=0, begin=i, end=i + 1), ()) for i in (0, 1))
     return op("_npi_where", hot, on, off)
-

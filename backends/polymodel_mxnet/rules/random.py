@@ -1,4 +1,4 @@
-"""Random operators, drawn by MXNet's own generator: Dropout and Bernoulli-like masks."""
+"""Random operators, drawn by MXNet's own generator, which has one state for all of them: a seed of a call is not used."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from polymodel.plan import Node
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, constant, op
+from polymodel_mxnet.symbols import Symbol, cast, constant, op
 
 
 @TABLE.rule("Dropout", since=7)
@@ -20,3 +20,29 @@ def dropout(node: Node, x: Symbol, ratio: Symbol = None, training: Symbol = None
     mask = op("BlockGrad", kept) != 0
     scale = op("_npi_cast", op("BlockGrad", kept), dtype=node.dtype())
     return op("_npi_multiply", x, scale), mask
+
+
+@TABLE.rule("RandomNormal", "RandomNormalLike", since=1)
+def random_normal(node: Node, like: Symbol = None) -> Symbol:
+    return _draw(node, "_npi_normal", node.outputs[0].dtype, loc=node.attr("mean"), scale=node.attr("scale"))
+
+
+@TABLE.rule("RandomUniform", "RandomUniformLike", since=1)
+def random_uniform(node: Node, like: Symbol = None) -> Symbol:
+    return _draw(node, "_npi_uniform", node.outputs[0].dtype, low=node.attr("low"), high=node.attr("high"))
+
+
+@TABLE.rule("Bernoulli", since=15)
+def bernoulli(node: Node, p: Symbol) -> Symbol:
+    drawn = _draw(node, "_npi_uniform", "float64" if node.dtype() == "float64" else "float32", low=0.0, high=1.0)
+    hit = op("_npi_less", drawn, op("BlockGrad", cast(p, "float64")))
+    kind = node.outputs[0].dtype
+    return hit if kind == "bool" else cast(hit, kind)
+
+
+def _draw(node: Node, name: str, kind: str, **limits: float) -> Symbol:
+    """Numbers of the output's shape; drawn in float32 where the type is smaller."""
+    work = kind if kind in ("float32", "float64") else "float32"
+    drawn = op("BlockGrad", op(name, size=node.out_shape(), dtype=work, **limits))
+    drawn = op("_npi_add", drawn, constant(np.zeros((), work)))  # a graph without any input cannot run
+    return drawn if work == kind else cast(drawn, kind)

@@ -114,7 +114,21 @@ def reduce_min(node: Node, x: Symbol, axes: tuple[int, ...], keep: bool) -> Symb
 
 @_register("ReduceProd", 18, 1)
 def reduce_prod(node: Node, x: Symbol, axes: tuple[int, ...], keep: bool) -> Symbol:
-    return op("_np_prod", x, axis=axes, keepdims=keep, dtype=node.dtype()) if axes else x
+    """MXNet's derivative divides by the elements; where one is wanted, halves are multiplied until one element is left."""
+    kind, shape = node.dtype(), node.shape()
+    if not axes:
+        return x
+    if not is_float(kind) or current_trace().purpose == "predict":
+        return op("_np_prod", x, axis=axes, keepdims=keep, dtype=kind)
+    rest = [a for a in range(node.rank()) if a not in axes]
+    rows, size = (int(np.prod([shape[a] for a in some], dtype=np.int64)) for some in (rest, axes))
+    y = reshape(transpose(x, (*rest, *axes)), (rows, size))
+    while size > 1:
+        half = size // 2
+        joined = op("_npi_multiply", cut(y, 1, 0, half), cut(y, 1, half, 2 * half))
+        y = concat([joined, cut(y, 1, 2 * half, size)], 1) if size % 2 else joined
+        size -= half
+    return reshape(y, node.out_shape())
 
 
 @_register("ReduceL1", 18, 0)
@@ -199,9 +213,24 @@ def cumsum(node: Node, x: Symbol, axis_input: Symbol) -> Symbol:
 
 @TABLE.rule("TopK", since=10)
 def top_k(node: Node, x: Symbol, count: Symbol) -> tuple[Symbol, Symbol]:
+    """In order, of equal ones the first first, which no kernel of MXNet promises: equal ones are sorted again by place."""
     kind, axis, k = node.dtype(), node.axis(), int(node.const(1).reshape(()))
-    y = cast(x, "float32") if kind in ("int8", "uint8", "float16") else x
-    values, places = op(
-        "_npx_topk", y, axis=axis, k=k, ret_typ="both", is_ascend=not node.attr("largest"), dtype="int64"
-    )
-    return (values if y is x else cast(values, kind)), places
+    shape, size, rank = node.shape(), node.dim(0, axis), node.rank()
+    perm = [*(a for a in range(rank) if a != axis), axis]
+    rows = int(np.prod(shape)) // size
+    y = reshape(transpose(x, perm), (rows, size))
+    compared = cast(y, {"float16": "float32", "int8": "int32", "uint8": "int32"}.get(kind, kind))
+    compared = op("BlockGrad", compared)
+    order = op("argsort", compared, axis=1, is_ascend=not node.attr("largest"), dtype="int64")
+    base = constant(np.arange(rows, dtype=np.int64)[:, None] * size)
+    if size > 1:
+        ranked = op("_npi_take", reshape(compared, (-1,)), op("_npi_add", order, base), axis=0, mode="clip")
+        steps = op("_npi_not_equal", cut(ranked, 1, 1, size), cut(ranked, 1, 0, size - 1))
+        first = constant(np.zeros((rows, 1), np.int64))
+        groups = concat([first, op("_np_cumsum", cast(steps, "int64"), axis=1, dtype="int64")], 1) * size
+        order = op("_npi_subtract", op("sort", op("_npi_add", groups, order), axis=1), groups)
+    order = cut(order, 1, 0, k)
+    values = op("_npi_take", reshape(y, (-1,)), op("_npi_add", order, base), axis=0, mode="clip")
+    moved = [*(shape[a] for a in perm[:-1]), k]
+    back = [int(a) for a in np.argsort(perm)]
+    return transpose(reshape(values, moved), back), transpose(reshape(order, moved), back)

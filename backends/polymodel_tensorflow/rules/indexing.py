@@ -102,8 +102,3 @@ def one_hot(node: Node, indices: Any, depth: Any, values: Any) -> Any:
     axis = axis + node.rank() + 1 if axis < 0 else axis
     hot = tf.one_hot(whole, count, axis=axis, on_value=True, off_value=False, dtype=tf.bool)
     return tf.where(hot, values[1], values[0])
-
-
-@TABLE.rule("NonZero", since=9)
-def non_zero(node: Node, x: Any) -> Any:
-    return tf.transpose(tf.where(tf.not_equal(x, tf.zeros((), x.dtype)) if x.dtype != tf.bool else x))

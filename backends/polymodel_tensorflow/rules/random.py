@@ -8,6 +8,8 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+import numpy as np
+
 from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf
 from polymodel_tensorflow.dtypes import dtype_of_onnx
@@ -15,8 +17,9 @@ from polymodel_tensorflow.rules.table import TABLE
 
 
 def _seed(node: Node) -> int:
+    """TensorFlow takes whole numbers; the standard's float32 is read by its bits, so that 0.25 and 0.5 differ."""
     given = node.attr("seed")
-    return int(given) % (1 << 31) if given is not None else zlib.crc32(node.name.encode()) >> 1
+    return int(np.float32(given).view(np.int32)) & 0x7FFFFFFF if given is not None else zlib.crc32(node.name.encode()) >> 1
 
 
 def _sampling_type(dtype: Any) -> Any:
@@ -80,3 +83,11 @@ def random_uniform_like(node: Node, x: Any) -> Any:
 def bernoulli(node: Node, p: Any) -> Any:
     drawn = tf.random.uniform(tf.shape(p), dtype=_sampling_type(p.dtype), seed=_seed(node))
     return tf.cast(drawn < tf.cast(p, drawn.dtype), _type_like(node, p))
+
+
+@TABLE.rule("Multinomial", since=7)
+def multinomial(node: Node, x: Any) -> Any:
+    """(batch, classes) unnormalized log-probabilities -> (batch, sample_size) classes, with replacement."""
+    wide = tf.cast(tf.stop_gradient(x), _sampling_type(x.dtype))
+    drawn = tf.random.categorical(wide, int(node.attr("sample_size")), dtype=tf.int64, seed=_seed(node))
+    return tf.cast(drawn, dtype_of_onnx(int(node.attr("dtype"))))

@@ -16,6 +16,7 @@ from polymodel_torch.rules import (
     recurrent,
     reduction,
     sampling,
+    selection,
 )
 from polymodel_torch.rules.table import TABLE
 
@@ -36,4 +37,5 @@ __all__ = [
     "recurrent",
     "reduction",
     "sampling",
+    "selection",
 ]

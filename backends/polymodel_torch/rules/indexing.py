@@ -6,7 +6,6 @@ from typing import Any
 
 from polymodel.plan import Node
 from polymodel_torch.compat import torch
-from polymodel_torch.dtypes import torch_dtype
 from polymodel_torch.rules.table import TABLE, ints, leaf, numbers
 
 
@@ -110,13 +109,3 @@ def _one_hot(index: torch.Tensor, depths: Any, values: torch.Tensor, axis: int) 
     index = _positive(index, depth)
     hot = index.unsqueeze(-1) == torch.arange(depth, device=index.device)
     return torch.where(hot, values[1], values[0]).movedim(-1, axis)
-
-
-@TABLE.rule("NonZero", since=13)
-def nonzero(node: Node, x: Any) -> Any:
-    return _nonzero(x)
-
-
-@leaf
-def _nonzero(x: torch.Tensor) -> torch.Tensor:
-    return torch.nonzero(x).T.to(torch_dtype("int64")).contiguous()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -11,6 +12,10 @@ from polymodel.rules import RuleTable
 from polymodel_torch.compat import torch
 
 TABLE = RuleTable("torch")
+
+
+TRACER: ContextVar[torch.fx.Tracer] = ContextVar("tracer")
+"""What records the calls of the plan being lowered."""
 
 
 def numbers(node: Node, i: int, value: Any) -> Any:
@@ -38,6 +43,16 @@ def leaf(function: F) -> F:
         if proxy is None:
             return function(*args, **kwargs)
         return proxy.tracer.create_proxy("call_function", function, args, kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+def every_run(function: F) -> F:
+    """The same for functions that draw random numbers: never computed ahead, even where no input is a value of a run."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return TRACER.get().create_proxy("call_function", function, args, kwargs)
 
     return call  # type: ignore[return-value]
 
