@@ -198,4 +198,4 @@ def test_impossible_requests() -> None:
         ({"outputs": ["q"]}, "makes no tensor 'q'"),
     ):
         with pytest.raises(GraphError, match=why):
-            pm.Model.from_onnx(network(), **more)  # type: ignore[arg-type]
+            pm.Model.from_onnx(network(), **more)

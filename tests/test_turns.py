@@ -144,7 +144,8 @@ def test_no_derivative_passes_the_host(backend: str) -> None:
     program = program_of(DISTINCT, backend)
     x = np.array([3, 1, 3], np.float32)
     np.testing.assert_array_equal(program.predict({"x": x})["y"], np.array([1, 9], np.float32))
-    np.testing.assert_array_equal(program.gradients({"x": x}, {"y": np.ones(2, np.float32)})["x"], [0, 0, 0])
+    zeros = program.gradients({"x": x}, {"y": np.ones(2, np.float32)})["x"]  # the standard has no derivative of Unique
+    np.testing.assert_array_equal(zeros, [0, 0, 0])
     program = program_of(PIECES, backend)
     with pytest.raises(Unsupported, match=r"SplitToSequence runs on the host.*'x'"):
         program.gradients({"x": np.ones(4, np.float32)}, {"y": np.ones(2, np.float32)})

@@ -5,6 +5,8 @@ The version converter of the onnx package drops the batch from the types and lea
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 from onnx import helper, version_converter
 
@@ -39,7 +41,7 @@ def _over_batch(node: onnx.NodeProto) -> onnx.NodeProto:
         raise ValueError(f"Scan {node.name or node.output[0]!r} has sequence lengths, which no later opset has")
     body, names = given["body"], [f"{n}.one" for n in node.input[1:]]
     outs = [f"{v.name}.one" for v in body.output]
-    more = {"scan_input_directions": list(given["directions"])} if "directions" in given else {}
+    more: dict[str, Any] = {"scan_input_directions": list(given["directions"])} if "directions" in given else {}
     over_time = helper.make_node("Scan", names, outs, body=body, num_scan_inputs=given["num_scan_inputs"], **more)
     pairs = zip(names, body.input, strict=True)
     inputs = [helper.make_tensor_value_info(n, v.type.tensor_type.elem_type, None) for n, v in pairs]

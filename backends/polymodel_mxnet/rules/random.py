@@ -35,7 +35,7 @@ def random_uniform(node: Node, like: Symbol = None) -> Symbol:
 @TABLE.rule("Bernoulli", since=15)
 def bernoulli(node: Node, p: Symbol) -> Symbol:
     drawn = _draw(node, "_npi_uniform", "float64" if node.dtype() == "float64" else "float32", low=0.0, high=1.0)
-    hit = op("_npi_less", drawn, op("BlockGrad", cast(p, "float64")))
+    hit = op("_npi_less", cast(drawn, "float64"), op("BlockGrad", cast(p, "float64")))
     kind = node.outputs[0].dtype
     return hit if kind == "bool" else cast(hit, kind)
 

@@ -1,6 +1,6 @@
 """Operators that select elements, as many as the data decides: NonZero, Unique, NonMaxSuppression.
 
-What they return are places, which have no derivative; the values of Unique are taken by place and pass theirs on.
+Nothing of what they return has a derivative in the standard, the values of Unique included.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ def non_zero(node: Node, x: Any) -> Any:
 @TABLE.rule("Unique", since=11)
 def unique(node: Node, x: Any) -> tuple[Any, ...]:
     """Values or slices, the place where each occurs first, which of them each element is, and how often each occurs."""
+    x = tf.stop_gradient(x)
     axis = 0 if node.attr("axis") is None else node.axis()
     x = tf.reshape(x, [-1]) if node.attr("axis") is None else x
     dims = sizes(x)
     others = [a for a in range(len(dims)) if a != axis]
-    keys = tf.transpose(_comparable(tf.stop_gradient(x)), [axis, *others])
+    keys = tf.transpose(_comparable(x), [axis, *others])
     keys = tf.reshape(keys, [dims[axis], product([dims[a] for a in others])])
     kept, inverse, counts = tf.raw_ops.UniqueWithCountsV2(x=keys, axis=[0], out_idx=tf.int64)
     count = tf.shape(counts)[0]

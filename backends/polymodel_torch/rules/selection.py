@@ -1,6 +1,6 @@
 """Operators that select elements, as many as the data decides: NonZero, Unique, NonMaxSuppression.
 
-What they return are places, which have no derivative; the values of Unique are taken by place and pass theirs on.
+Nothing of what they return has a derivative in the standard, the values of Unique included.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ def unique(node: Node, x: Any) -> Any:
 @leaf
 def _unique(x: torch.Tensor, axis: int | None, in_order: bool) -> tuple[torch.Tensor, ...]:
     """Values or slices, the place where each occurs first, which of them each element is, and how often each occurs."""
+    x = x.detach()
     x = x.reshape(-1) if axis is None else x
     where, size = axis or 0, x.shape[axis or 0]
-    keys = _comparable(x.detach()).movedim(where, 0).reshape(size, -1)
+    keys = _comparable(x).movedim(where, 0).reshape(size, -1)
     if keys.shape[1] == 1:
         kept, inverse, counts = torch.unique(keys[:, 0], return_inverse=True, return_counts=True)
     else:
