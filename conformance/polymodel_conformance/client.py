@@ -63,10 +63,15 @@ class Worker:
         python: interpreter to run it with; this one when None.
         device: "cpu", "cuda:0", ...
         timeout: seconds that one job may take.
+        module: what the process runs.
     """
 
-    def __init__(self, backend: str, python: str | None = None, device: str = "cpu", timeout: float = 300.0) -> None:
+    def __init__(
+        self, backend: str, python: str | None = None, device: str = "cpu", timeout: float = 300.0,
+        module: str = "polymodel_conformance.worker",
+    ) -> None:
         self.backend = backend
+        self._module = module
         self.device = device
         self.timeout = timeout
         self.restarts = 0
@@ -90,7 +95,7 @@ class Worker:
         with self._lock:
             if self._process is not None:
                 return self.about
-            command = [self._python, "-m", "polymodel_conformance.worker", self.backend, self.device]
+            command = [self._python, "-m", self._module, self.backend, self.device]
             environment = {**os.environ, **THREADS}
             if self.device != "cpu":
                 environment.pop("CUDA_VISIBLE_DEVICES", None)

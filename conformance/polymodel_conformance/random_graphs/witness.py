@@ -1,0 +1,66 @@
+"""ONNX Runtime as one more worker: ``python -m polymodel_conformance.random_graphs.witness onnxruntime cpu``.
+
+It answers the same requests as worker.py, values only. What it refuses is no judgement on anybody.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from polymodel_conformance.jobs import unpack_graph
+from polymodel_conformance.wire import Closed, Wire
+
+REFUSED = "Refused"
+NAME = "onnxruntime"
+MODULE = __name__ if __name__ != "__main__" else "polymodel_conformance.random_graphs.witness"
+
+
+def main() -> None:
+    """Serve one connection."""
+    wire = Wire(0, os.dup(1))
+    os.dup2(2, 1)
+    try:
+        import onnxruntime
+    except ImportError as error:
+        wire.send({"status": "error", "error": "ImportError", "message": str(error)}, {})
+        return
+    wire.send({"status": "ready", "versions": {NAME: onnxruntime.__version__}}, {})
+    while True:
+        try:
+            header, arrays = wire.receive()
+        except Closed:
+            return
+        if "graph" not in header:
+            wire.send({"status": "need"}, {})
+            continue
+        try:
+            wire.send({"status": "done"}, answer(onnxruntime, header, arrays))
+        except Exception as error:  # one exception type for each of its status codes
+            kind = REFUSED
+            wire.send({"status": "error", "error": kind, "message": str(error)[:500]}, {})
+
+
+def answer(onnxruntime: Any, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Run a graph whose parameters are inputs."""
+    graph = unpack_graph("graph", header["graph"], arrays)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        arrays["graph/proto"].tobytes(), options, providers=["CPUExecutionProvider"]
+    )
+    given = {n.removeprefix("feed/"): a for n, a in arrays.items() if n.startswith("feed/")}
+    known = {i.name for i in session.get_inputs()}
+    feeds = {n: a for n, a in {**graph.parameters, **given}.items() if n in known}
+    names = list(header["options"]["outputs"])
+    return dict(zip(names, (np.asarray(a) for a in session.run(names, feeds)), strict=True))
+
+
+if __name__ == "__main__":
+    main()
+    sys.exit(0)
