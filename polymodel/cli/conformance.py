@@ -12,14 +12,17 @@ from polymodel.cli.errors import reported
 from polymodel.cli.options import BackendNames, Debug, Json, names
 from polymodel.errors import BackendUnavailable, ConfigError
 
-SUITES = ("levels", "onnx")
+SUITES = ("levels", "onnx", "random")
 
 
 @reported
 def conformance(
     backends: BackendNames = None,
     suite: Annotated[
-        str, typer.Option("--suite", help="levels (the project's own), onnx (the official tests of the standard).")
+        str,
+        typer.Option(
+            "--suite", help="levels (the project's own), onnx (the official tests of the standard), random (random graphs)."
+        ),
     ] = "levels",
     profile: Annotated[
         str, typer.Option("--profile", help="smoke (well under a minute), quick (minutes) or full.")
@@ -35,6 +38,8 @@ def conformance(
     ] = None,
     device: Annotated[str, typer.Option("--device", help="Where the programs run.")] = "cpu",
     mutants: Annotated[bool, typer.Option("--mutants", help="Plant known faults too and see them caught.")] = False,
+    graphs: Annotated[int | None, typer.Option("--graphs", min=1, help="For --suite random: how many (500).")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="For --suite random: names the graphs (0).")] = None,
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -49,6 +54,8 @@ def conformance(
       polymodel conformance --profile smoke --levels 1,5 --json
 
       polymodel conformance --suite onnx --backends torch --match attention
+
+      polymodel conformance --suite random --graphs 20000 --seed 0 --backends torch,mxnet
     """
     from polymodel.registry import backends as registered
 
@@ -66,6 +73,16 @@ def conformance(
     asked = names(backends) or list(registered())
     if suite not in SUITES:
         raise ConfigError(f"unknown suite {suite!r}; expected one of {', '.join(SUITES)}")
+    if suite != "random" and (graphs is not None or seed is not None):
+        raise ConfigError("--graphs, --seed: only for --suite random")
+    if suite == "random":
+        only = {"--profile": profile != "quick", "--levels": levels, "--match": match, "--mutants": mutants}
+        if given := [option for option, is_given in only.items() if is_given]:
+            raise ConfigError(f"{', '.join(given)}: not for --suite random")
+        from polymodel.cli.random_suite import random_suite
+
+        random_suite(asked, graphs or 500, seed or 0, report, pythons, device, as_json=json_output)
+        return
     if suite == "onnx":
         only = {"--profile": profile != "quick", "--levels": levels, "--device": device != "cpu", "--mutants": mutants}
         if given := [option for option, is_given in only.items() if is_given]:

@@ -17,6 +17,13 @@ from polymodel.spec import Dim, TensorSpec, spec_of_array
 _MAX_FOLD = 1 << 20  # elements of a result that is computed ahead
 _IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 _IMPURE.add("Dropout")
+# Where the reference operators of onnx 1.23 refuse or mistake what the standard allows (LRN of three axes,
+# GlobalMaxPool of three axes, GatherElements of smaller indices, Gelu), or are slow: the backend computes these itself.
+_LEFT = {
+    "LRN", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool", "MaxPool", "AveragePool", "LpPool", "GatherElements", "Gelu",
+    "Conv", "ConvTranspose", "DeformConv", "Resize", "GridSample", "RoiAlign", "LSTM", "GRU", "RNN", "Attention", "Col2Im",
+    "BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization",
+}
 
 
 def lower_call(
@@ -82,6 +89,7 @@ def _foldable(
     return (
         proto.domain == ""
         and proto.op_type not in _IMPURE
+        and proto.op_type not in _LEFT
         and all(n in known for n in names if n)
         and all(s.is_static and s.size <= _MAX_FOLD for s in found)
         and not any(a.HasField("g") or a.graphs for a in proto.attribute)

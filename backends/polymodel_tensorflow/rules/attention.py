@@ -37,7 +37,7 @@ def attention(
     if past_k is not None:
         k, v = tf.concat([past_k, k], 2), tf.concat([past_v, v], 2)
     present_k, present_v = k, v
-    repeats = q.shape[1] // k.shape[1]
+    repeats = 1 if flat and q.shape[1] == k.shape[1] else q.shape[1] // k.shape[1] if flat else node.dim(0, 1) // node.dim(1, 1)
     if repeats > 1:
         k, v = tf.repeat(k, repeats, 1), tf.repeat(v, repeats, 1)
     scores = _scores(node, q, k)

@@ -42,9 +42,8 @@ def window(node: Node, kernel: Sequence[int]) -> tuple[list[int], list[int], Pad
 @TABLE.rule("Conv", since=1)
 @never_empty
 def conv(node: Node, x: Any, w: Any, b: Any = None) -> Any:
+    node.shape(1)  # asked here: kernels, and channels where groups are cut out, have known sizes
     strides, dilations, pads = window(node, w.shape[:-2])
-    if int(node.attr("group")) > 1:
-        node.dim(1, 0)  # asked here: groups are cut out of a known number of channels
     y = convolve(x, w, strides, dilations, pads, int(node.attr("group")))
     return y if b is None else tf.nn.bias_add(y, b)
 
@@ -65,6 +64,8 @@ def convolve(x: Any, w: Any, strides: list[int], dilations: list[int], pads: Pad
 
 
 def _plain(x: Any, w: Any, strides: list[int], dilations: list[int], pads: Pads) -> Any:
+    if x.shape[-1] == 1 and any(s > 1 for s in strides):
+        x, strides, pads = _single_places(x, w, strides, dilations, pads)
     same = _is_same(x, w, strides, dilations, pads)
     if not same:
         x = padded(x, pads)
@@ -73,6 +74,25 @@ def _plain(x: Any, w: Any, strides: list[int], dilations: list[int], pads: Pads)
         function = tf.nn.conv2d if len(strides) == 2 else tf.nn.conv3d
         return function(x, w, strides if len(strides) == 2 else [1, *strides, 1], padding)
     return tf.nn.convolution(x, w, strides=strides, padding=padding, dilations=dilations)
+
+
+def _single_places(
+    x: Any, w: Any, strides: list[int], dilations: list[int], pads: Pads
+) -> tuple[Any, list[int], Pads]:
+    """Axes along which the kernel has one place, cut to the kernel's length, with stride 1.
+
+    With one channel and a stride that leads out of the image conv2d leaves elements unwritten: docs/framework-bugs.md.
+    """
+    cut, steps = [slice(None)], []
+    lengths = [d * (k - 1) + 1 for k, d in zip(w.shape[:-2], dilations, strict=True)]
+    known = zip(x.shape[1:-1], lengths, strides, pads, strict=True)
+    single = [s > 1 and n is not None and n + before + after - length < s for n, length, s, (before, after) in known]
+    if not any(single):
+        return x, strides, pads
+    for is_single, length, s in zip(single, lengths, strides, strict=True):
+        cut.append(slice(0, length) if is_single else slice(None))
+        steps.append(1 if is_single else s)
+    return padded(x, pads)[tuple(cut)], steps, [(0, 0)] * len(pads)
 
 
 def _depthwise(x: Any, w: Any, strides: list[int], dilations: list[int], pads: Pads) -> Any:
@@ -126,6 +146,7 @@ def conv_transpose(node: Node, x: Any, w: Any, b: Any = None) -> Any:
     The full result, (n - 1) * stride + dilation * (kernel - 1) + 1 long, is cropped by the pads and lengthened by
     output_padding.
     """
+    node.shape(1)  # asked here: kernels have known sizes
     kernel = list(w.shape[:-2])
     rank, groups = len(kernel), int(node.attr("group"))
     strides = list(node.attr("strides") or (1,) * rank)

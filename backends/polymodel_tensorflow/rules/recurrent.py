@@ -152,6 +152,7 @@ def _run(
     if batch_first:
         x = tf.transpose(x, [1, 0, 2])
         states = [None if s is None else tf.transpose(s, [1, 0, 2]) for s in states]
+    node.shape(1)  # asked here: gates have known sizes
     hidden_size = node.dim(2, 2)
     zero = tf.zeros([tf.shape(x)[1], hidden_size], x.dtype)
     zero = tf.ensure_shape(zero, [x.shape[1], hidden_size])

@@ -26,9 +26,9 @@ def gather(node: Node, x: Any, index: Any) -> Any:
 def _gather(x: torch.Tensor, index: torch.Tensor, axis: int) -> torch.Tensor:
     flat = _positive(index.reshape(-1), x.shape[axis])
     if axis == 0 and x.dim() == 2 and x.is_floating_point():
-        return torch.embedding(x, flat).reshape(*index.shape, x.shape[1])
+        return torch.embedding(x, flat).reshape((*index.shape, x.shape[1]))
     picked = torch.index_select(x, axis, flat)
-    return picked.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    return picked.reshape((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
 
 
 @TABLE.rule("GatherElements", since=13)

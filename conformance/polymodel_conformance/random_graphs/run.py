@@ -22,7 +22,7 @@ from polymodel_conformance.evidence import keep
 from polymodel_conformance.progress import Progress
 from polymodel_conformance.random_graphs import witness
 from polymodel_conformance.random_graphs.case import Question, questions
-from polymodel_conformance.random_graphs.choices import Choices, Spent
+from polymodel_conformance.random_graphs.choices import Choices
 from polymodel_conformance.random_graphs.known import FULL, key, known
 from polymodel_conformance.random_graphs.operators import TABLE
 from polymodel_conformance.random_graphs.shrink import shrink
@@ -111,10 +111,8 @@ class RandomReport:
 
     def __str__(self) -> str:
         rate = self.graphs / max(self.seconds, 1e-9)
-        lines = [
-            f"{self.graphs} random graphs of {len(self.operators)} operators, seed {self.seed}, in {self.seconds:.0f} s "
-            f"({rate:.1f} graphs/s); {sum(self.undecided.values())} undecided"
-        ]
+        what = f"{self.graphs} random graphs of {len(self.operators)} operators, seed {self.seed}"
+        lines = [f"{what}, in {self.seconds:.0f} s ({rate:.1f} graphs/s); {sum(self.undecided.values())} undecided"]
         for reason, count in self.undecided.most_common(6):
             lines.append(f"  {count:6} undecided: {reason}")
         for (backend, verb, verdict), count in sorted(self.judged.items()):

@@ -212,7 +212,7 @@ def unfolded(graph: Graph, constants: Mapping[str, np.ndarray]) -> Graph:
 def pruned(graph: Graph) -> Graph:
     """The graph without calls and inputs that no output needs."""
     body = graph.model.graph
-    needed = {v for v in body.outputs}
+    needed = set(body.outputs)
     for node in reversed(list(body)):
         if needed.intersection(node.outputs):
             needed.update(v for v in node.inputs if v is not None)

@@ -55,8 +55,7 @@ def conv_transpose(s: Sketch) -> Tensor:
     w = s.leaf((sizes[1], 1 + s.c.below(3), *given["kernel_shape"]))
     outs = groups * s.sizes(w)[1]
     if "strides" in given and s.c.below(2):
-        given["output_padding"] = [s.c.below(max(n, d)) for n, d in zip(given["strides"], given.get("dilations", given["strides"]), strict=True)]
-        given["output_padding"] = [min(p, n - 1) for p, n in zip(given["output_padding"], given["strides"], strict=True)]
+        given["output_padding"] = [s.c.below(n) for n in given["strides"]]
     return s.op("ConvTranspose", x, w, s.leaf((outs,)) if s.c.below(2) else None, group=groups, **given)
 
 

@@ -38,6 +38,7 @@ def gemm(s: Sketch) -> Tensor:
 def einsum(s: Sketch) -> Tensor:
     x = s.take(rank=(2, 3))
     n = s.sizes(x)
+    words: tuple[tuple[str, tuple[int, ...]], ...]
     if x.rank == 2:
         words = (("ij->ji", ()), ("ij->i", ()), ("ij,jk->ik", (n[1], s.size())), ("ij,kj->ik", (s.size(), n[1])), ("ij,ij->", n))
     else:

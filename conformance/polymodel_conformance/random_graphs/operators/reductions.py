@@ -37,7 +37,7 @@ def hardmax(s: Sketch) -> Tensor:
 def layer_norm(s: Sketch) -> Tensor:
     x = s.take(rank=(2, 3, 4), fits=lambda n: 0 not in n)
     axis = s.axis(x)
-    sizes = s.sizes(x)[axis:] if axis >= 0 else s.sizes(x)[axis:]
+    sizes = s.sizes(x)[axis:]
     if int(np.prod(sizes)) < 2:
         raise Unfit
     if s.c.below(3) == 0:
