@@ -12,18 +12,11 @@ _HOST = {
         "no framework's graph holds sequences and optionals; their tensors are computed by the backend",
     ),
     "ImageDecoder": "decoding of image files has no kernel that all frameworks share; Pillow decodes",
-    "NonMaxSuppression": "how many boxes are kept depends on their values, and the kernels of the frameworks differ from the standard",
-    "Unique": "how many values there are depends on the values; sorted and in order of appearance, with counts, no framework has it",
-    "NonZero": "how many there are depends on the values, and MXNet compiles fixed sizes",
+    "NonMaxSuppression": "MXNet's kernel differs from the standard, and how many boxes are kept depends on their values",
+    "Unique": "MXNet has no kernel with its meaning, and how many values there are depends on the values",
 }
 _TREES = "classical machine learning, without derivatives in the standard; none of the frameworks has kernels for it"
-_UNWRITTEN = "nobody wrote it: no test of the standard calls it and no layer makes it"
-_MISSING = {
-    "NonZero": "how many there are depends on the values, and MXNet compiles fixed sizes",
-    "Gradient": "derivatives are asked of a program (`program.gradients`), not by an operator inside a graph",
-    "Multinomial": _UNWRITTEN,
-    **dict.fromkeys(("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"), _UNWRITTEN),
-}
+_MISSING = {"Gradient": "derivatives are asked of a program (`program.gradients`), not by an operator inside a graph"}
 
 
 def reason(domain: str, name: str, word: str) -> str:
