@@ -43,6 +43,7 @@ class Calls:
         self.decisions = decisions or {}
         self.given = given
         self.nodes: list[Node] = []
+        self.iterations = 0  # of all loops together
         self.taken: dict[str, int] = {}  # decisions that were made here
 
     def add(self, proto: onnx.NodeProto) -> None:

@@ -85,7 +85,7 @@ def _loop(calls: Calls, proto: onnx.NodeProto) -> None:
         for pile, value in zip(stacked, results[len(state) :], strict=True):
             pile.append(value)
         done += 1
-        _check_size(calls, proto, done)
+        _check_size(calls, proto)
     calls.taken[key] = done
     ends = [_stack(calls, pile, 0, f"{key}/stack_{i}") if pile else None for i, pile in enumerate(stacked)]
     if None in ends:
@@ -128,7 +128,7 @@ def _scan(calls: Calls, proto: onnx.NodeProto) -> None:
         state = results[:cut]
         for pile, value in zip(stacked, results[cut:], strict=True):
             pile.append(value)
-        _check_size(calls, proto, step)
+        _check_size(calls, proto)
     ends = [
         _stack(calls, pile[::-1] if way else pile, axis, f"{key}/stack_{i}")
         for i, (pile, axis, way) in enumerate(zip(stacked, out_axes, out_ways, strict=True))
@@ -265,7 +265,8 @@ def _name(calls: Calls, values: Sequence[str], outputs: Sequence[str]) -> None:
             calls.call("Identity", [value], [name])
 
 
-def _check_size(calls: Calls, proto: onnx.NodeProto, done: int) -> None:
+def _check_size(calls: Calls, proto: onnx.NodeProto) -> None:
     """Iterations count too: a body whose results are all known makes no calls, however often it runs."""
-    if max(len(calls.nodes), done) > MAX_CALLS:
+    calls.iterations += 1
+    if max(len(calls.nodes), calls.iterations) > MAX_CALLS:
         raise NeedsHost(f"{proto.op_type} {proto.name or key_of(proto)!r} makes more than {MAX_CALLS} calls")
