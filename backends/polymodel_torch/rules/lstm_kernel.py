@@ -6,18 +6,25 @@ surrounds the kernel costs several percent of a step of the reference model. Her
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, final
 
 from polymodel_torch.compat import torch
 
 _LSTM = 2  # PyTorch's number for the kind of cell
-_ORDER = (0, 2, 3, 1)  # i, o, f, c -> i, f, c, o
-_BACK = (0, 3, 1, 2)
+_ORDER = torch.tensor([0, 2, 3, 1])  # i, o, f, c -> i, f, c, o
+_BACK = torch.tensor([0, 3, 1, 2])
 
 
-def _turn(w: torch.Tensor, order: tuple[int, ...]) -> torch.Tensor:
-    parts = w.chunk(4)
-    return torch.cat([parts[i] for i in order])
+def _turn(w: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """w (4 * size, ...) with its gates in another order; selecting rows takes half the time of joining slices."""
+    return w.view(4, -1).index_select(0, order).view(w.shape)
+
+
+@lru_cache(maxsize=2)
+def _zeros(shape: torch.Size) -> torch.Tensor:
+    """The derivative of outputs that nothing depends on, which the kernel would fill anew in every step. Only read."""
+    return torch.zeros(shape)
 
 
 @final
@@ -62,11 +69,11 @@ class _Layer(torch.autograd.Function):  # type: ignore[misc]
         ctx: Any, dy: torch.Tensor | None, dlast: torch.Tensor | None, dcell: torch.Tensor | None
     ) -> tuple[torch.Tensor | None, ...]:
         *tensors, workspace = ctx.saved_tensors
-        grads = (dy if dy is None else dy.squeeze(1), *(g if g is None else g.squeeze(0) for g in (dlast, dcell)))
+        grads = (_zeros(tensors[-3].shape) if dy is None else dy.squeeze(1), *(g if g is None else g.squeeze(0) for g in (dlast, dcell)))
         dx, dw, dr, db, _, dh, dc = torch.ops.aten.mkldnn_rnn_layer_backward.default(
             *tensors, *grads, ctx.reverse, _LSTM, ctx.size, 1, True, True, False, [], False, workspace
         )
-        bias = torch.cat((turned := _turn(db, _BACK), turned)).unsqueeze(0) if ctx.has_bias else None
+        bias = _turn(db, _BACK).repeat(1, 2) if ctx.has_bias else None
         weights = (_turn(dw, _BACK).unsqueeze(0), _turn(dr, _BACK).unsqueeze(0), bias)
         states = (g.unsqueeze(0) if need else None for g, need in zip((dh, dc), ctx.needs_input_grad[4:6], strict=True))
         return dx, *weights, *states, None, None
