@@ -81,6 +81,7 @@ class Case(ABC):
         family: whose limit applies.
         needs: operators that a backend must claim for the case to be asked of it.
         dtypes: element types likewise.
+        operators: names of those that it is about.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Case(ABC):
     family: str
     needs: frozenset[tuple[str, str]] = frozenset()
     dtypes: frozenset[str] = frozenset()
+    operators: frozenset[str] = frozenset()
     _expected: dict[str, Expected]
 
     @property
@@ -204,6 +206,7 @@ class GraphCase(Case):
         rule: how values are compared; by the operator when None.
         official: outputs that the standard's own test expects, to confirm the oracle.
         tries: how many seeds to draw.
+        seed: of the case; its first draw has the seed `seed * 1000`.
     """
 
     id: str
@@ -218,6 +221,7 @@ class GraphCase(Case):
     tries: int = 8
     runs: int = 8
     claimed: bool = True
+    seed: int = 0
     _expected: dict[str, Expected] = field(default_factory=dict)
     _job: Job | None = None
     _undecidable: int = 0
@@ -225,6 +229,7 @@ class GraphCase(Case):
     def __post_init__(self) -> None:
         nodes = list(self.graph.model.graph)
         plain = [n.op_type for n in nodes if n.op_type not in ("Constant", "Shape", "Size")]
+        self.operators = frozenset(plain)
         if self.claimed:
             self.needs = frozenset((n.domain, n.op_type) for n in nodes if n.op_type in plain)
         else:
@@ -241,7 +246,7 @@ class GraphCase(Case):
     def prepare(self) -> None:
         outputs = self.outputs or self.graph.outputs
         reason = ""
-        for attempt in range(self.tries):
+        for attempt in range(1000 * self.seed, 1000 * self.seed + self.tries):
             feeds = {n: np.asarray(a) for n, a in self.draw(attempt).items()}
             feeds = {n: a for n, a in feeds.items() if n in self.graph.inputs}
             full = all_feeds(self.graph, feeds)

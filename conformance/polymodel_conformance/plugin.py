@@ -19,6 +19,7 @@ from polymodel_conformance.jobs import Job
 from polymodel_conformance.known_failures import known, settle
 from polymodel_conformance.levels import LEVELS, PROFILES
 from polymodel_conformance.run import claims, collect
+from polymodel_conformance.selection import Selection
 from polymodel_conformance.verdict import Verdict
 
 
@@ -53,7 +54,7 @@ class _Session:
         """Put the cases in front of the tests of the folder, before -k selects."""
         levels = config.getoption("--conformance-level") or list(LEVELS)
         profile, match = config.getoption("--conformance-profile"), config.getoption("--conformance-match")
-        cases = collect(profile, levels, self.backends, match)
+        cases = Selection(match).take(collect(profile, levels, self.backends))
         if not cases:
             raise pytest.UsageError("no conformance case was collected: nothing would be judged")
         folders = {b: Backend.from_parent(session, name=b, path=config.rootpath / b, nodeid=b) for b in self.backends}

@@ -6,10 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from polymodel_conformance.cases import Outcome
 from polymodel_conformance.verdict import Verdict, worst
+
+if TYPE_CHECKING:
+    from polymodel_conformance.baseline import Baseline
 
 SCHEMA = "polymodel-conformance-report/1"
 
@@ -86,6 +89,9 @@ class Report:
         problems: what is wrong with the run itself (nothing collected, a known failure that no case has).
         unavailable: backends that did not load, with the reason.
         mutants: verdicts on the mutants, when they were asked for.
+        selection: which part of the suite was asked for, in words; empty for all of it.
+        seed: of what was drawn.
+        baseline: the comparison with an older report, when it was asked for.
         seconds: duration.
     """
 
@@ -98,15 +104,19 @@ class Report:
     problems: list[str] = field(default_factory=list)
     unavailable: dict[str, str] = field(default_factory=dict)
     mutants: list[dict[str, Any]] = field(default_factory=list)
+    selection: str = ""
+    seed: int = 0
+    baseline: Baseline | None = None
     seconds: float = 0.0
     html: Path | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 all passed, 1 something failed, 3 a backend is missing."""
+        """0 all passed, 1 something failed or became worse, 3 a backend is missing."""
         if self.unavailable:
             return 3
-        return 1 if self.problems or any(r.outcome.verdict.bad for r in self.results) or self._escaped else 0
+        failed = self.problems or any(r.outcome.verdict.bad for r in self.results) or self._escaped
+        return 1 if failed or (self.baseline is not None and self.baseline.worse) else 0
 
     @property
     def passed(self) -> bool:
@@ -202,6 +212,9 @@ class Report:
             "profile": self.profile,
             "levels": list(self.levels),
             "backends": list(self.backends),
+            "selection": self.selection,
+            "seed": self.seed,
+            "baseline": None if self.baseline is None else self.baseline.json(),
             "seconds": round(self.seconds, 1),
             "environment": self.environment,
             "counts": {b: self.count(b) for b in self.backends},

@@ -22,24 +22,22 @@ import onnx
 
 from polymodel import __version__
 from polymodel_conformance import cache
+from polymodel_conformance.baseline import against, read
 from polymodel_conformance.calibration import calibration
 from polymodel_conformance.cases import Case, Outcome, Undecided
 from polymodel_conformance.client import Answer, Unavailable, Worker
 from polymodel_conformance.evidence import keep
 from polymodel_conformance.jobs import Job
+from polymodel_conformance.journal import Journal
 from polymodel_conformance.known_failures import known, settle
 from polymodel_conformance.levels import LEVELS, PROFILES, cases_of
 from polymodel_conformance.progress import Progress
 from polymodel_conformance.report import Report, Result
+from polymodel_conformance.selection import Selection, UsageError
 from polymodel_conformance.verdict import Verdict
 
-USAGE, ENVIRONMENT = 2, 3
+ALL = Selection()
 _AHEAD = 4  # cases prepared before the slowest backend took them
-
-
-@final
-class UsageError(ValueError):
-    """An argument that means nothing; the message names what is known."""
 
 
 def run(
@@ -50,8 +48,11 @@ def run(
     *,
     pythons: Mapping[str, str] | None = None,
     device: str = "cpu",
-    match: str = "",
+    selection: Selection = ALL,
+    seed: int = 0,
     mutants: bool = False,
+    resume: bool = False,
+    baseline: str | os.PathLike[str] | None = None,
     timeout: float = 300.0,
     quiet: bool | None = None,
 ) -> Report:
@@ -64,8 +65,11 @@ def run(
         report_dir: where report.json, junit.xml and index.html go; none are written when None.
         pythons: interpreter for a backend's worker, by name.
         device: where the programs run.
-        match: only cases whose id contains it.
+        selection: which part of the cases.
+        seed: of everything that is drawn; the standard's own tests have fixed inputs, their cotangents are drawn.
         mutants: also plant known faults and see that each is caught.
+        resume: go on with the run that report_dir is of, if it was interrupted.
+        baseline: report.json of an older run; what became worse since fails the run.
         timeout: seconds that one request may take before its worker counts as hung.
         quiet: no progress; by default when standard error is no terminal.
 
@@ -73,10 +77,17 @@ def run(
         The report; `report.exit_code` is 0 when all passed, 1 when something failed, 3 when a backend is missing.
 
     Raises:
-        UsageError: a backend, profile or level that does not exist.
+        UsageError: a backend, profile or level that does not exist, a run that cannot be continued, no older report.
     """
     chosen = _check(backends, profile, levels)
-    report = Report(profile, chosen, list(backends))
+    old = None if baseline is None else read(Path(baseline))
+    report = Report(profile, chosen, list(backends), selection=str(selection), seed=seed)
+    journal = None
+    if report_dir is not None:
+        asked = {"profile": profile, "levels": chosen, "backends": list(backends), "selection": str(selection)}
+        journal = Journal(Path(report_dir), {**asked, "seed": seed, "device": device}, resume)
+    elif resume:
+        raise UsageError("to go on with a run, name the folder of its report")
     begin = time.monotonic()
     workers = {b: Worker(b, (pythons or {}).get(b), device, timeout) for b in backends}
     try:
@@ -91,7 +102,8 @@ def run(
         if ready:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # float64 overflows are values here, not accidents
-                judge_all(report, ready, collect(profile, chosen, tuple(ready), match), quiet, bool(match), evidence)
+                cases = selection.take(collect(profile, chosen, tuple(ready), seed))
+                judge_all(report, ready, cases, quiet, selection.partial, evidence, journal)
             if mutants:
                 from polymodel_conformance.mutants import hunt
 
@@ -99,7 +111,11 @@ def run(
     finally:
         for worker in workers.values():
             worker.close()
+        if journal is not None:
+            journal.close()
         cache.trim()
+    if old is not None:
+        report.baseline = against(Path(str(baseline)), report, old, whole=not selection.partial)
     for entry in report.environment.get("backends", {}).values():
         entry.pop("operators", None)
     report.seconds = time.monotonic() - begin
@@ -108,9 +124,9 @@ def run(
     return report
 
 
-def collect(profile: str, levels: Sequence[int], backends: Sequence[str], match: str = "") -> list[Case]:
+def collect(profile: str, levels: Sequence[int], backends: Sequence[str], seed: int = 0) -> list[Case]:
     """The cases of some levels, in order."""
-    return [c for level in levels for c in cases_of(level)(profile, backends) if match in c.id]
+    return [c for level in levels for c in cases_of(level)(profile, backends, seed)]
 
 
 def _check(backends: Sequence[str], profile: str, levels: Sequence[int] | None) -> list[int]:
@@ -171,8 +187,12 @@ def judge_all(
     quiet: bool | None = None,
     partial: bool = False,
     evidence: Path | None = None,
+    journal: Journal | None = None,
 ) -> None:
-    """Judge cases on workers that are started, and put the results into the report; no case is a problem."""
+    """Judge cases on workers that are started, and put the results into the report; no case is a problem.
+
+    What the journal holds already is taken from it.
+    """
     if not cases:
         report.problems.append("no case was collected: nothing was judged")
         return
@@ -182,21 +202,35 @@ def judge_all(
         report.problems += [f"known/{backend}.txt lists {i!r}, which no case has" for i in listed if i not in ids]
     lanes: dict[str, queue.Queue[_Item | None]] = {b: queue.Queue(_AHEAD) for b in workers}
     lock = threading.Lock()
+    done = {} if journal is None else journal.done
     with Progress(len(cases) * len(workers), quiet) as progress:
 
+        def enter(result: Result) -> None:
+            report.results.append(result)
+            progress.advance(result.case, result.outcome.verdict)
+
         def record(case: Case, backend: str, outcome: Outcome, seconds: float) -> None:
+            settled = settle(case.id, outcome, reasons[backend])
+            double = "float64" in case.dtypes
+            result = Result(case.id, case.level, case.family, backend, settled, seconds, double)
             with lock:
-                settled = settle(case.id, outcome, reasons[backend])
-                double = "float64" in case.dtypes
-                report.results.append(Result(case.id, case.level, case.family, backend, settled, seconds, double))
-                progress.advance(case.id, settled.verdict)
+                enter(result)
+                if journal is not None:
+                    journal.add(result)
 
         threads = [threading.Thread(target=_lane, args=(b, workers, lanes[b], record, evidence), daemon=True) for b in workers]
         for thread in threads:
             thread.start()
         for case in cases:
-            asked = [b for b, w in workers.items() if claims(w.about, case)]
-            for backend in workers:
+            kept = [done[case.id, b] for b in workers if (case.id, b) in done]
+            with lock:
+                for result in kept:
+                    enter(result)
+                    if result.outcome.verdict is Verdict.UNDECIDED:
+                        report.undecided[case.id] = result.outcome.message
+            left = [b for b in workers if (case.id, b) not in done]
+            asked = [b for b in left if claims(workers[b].about, case)]
+            for backend in left:
                 if backend not in asked:
                     record(case, backend, Outcome(Verdict.UNCLAIMED, (), "the backend does not claim it"), 0.0)
             if not asked:

@@ -37,6 +37,14 @@ def text(report: Report) -> str:
             console.print(f"{r.outcome.verdict.value}: {r.backend} {r.case}: {r.outcome.message[:300]}", markup=False)
         if len(bad) > _SHOWN:
             console.print(f"... and {len(bad) - _SHOWN} more")
+        if report.baseline is not None:
+            changes = report.baseline
+            console.print(
+                f"since {changes.path}: {len(changes.worse)} worse, {len(changes.nearer)} nearer to their limit, "
+                f"{len(changes.better)} better", markup=False,
+            )
+            for change in (*changes.worse, *changes.nearer)[:_SHOWN]:
+                console.print(str(change)[:400], markup=False)
         if report.mutants:
             planted = [m for m in report.mutants if not m["control"]]
             controls = [m for m in report.mutants if m["control"]]
@@ -47,7 +55,8 @@ def text(report: Report) -> str:
             for m in report.mutants:
                 if not m["caught"]:
                     console.print(f"{'fails' if m['control'] else 'escaped'}: {m['mutant']} on {m['backend']}", markup=False)
-        console.print(f"{'pass' if report.passed else 'FAIL'}: profile {report.profile}, {report.seconds:.0f} s")
+        part = f" ({report.selection})" if report.selection else ""
+        console.print(f"{'pass' if report.passed else 'FAIL'}: profile {report.profile}{part}, {report.seconds:.0f} s", markup=False)
         if report.html:
             console.print(str(report.html.resolve()), markup=False, soft_wrap=True)
     return capture.get()

@@ -29,6 +29,9 @@ def conformance(
     ] = "quick",
     levels: Annotated[str | None, typer.Option("--levels", help="Numbers 1 to 8 with commas between.")] = None,
     match: Annotated[str, typer.Option("--match", help="Only cases whose id contains this.")] = "",
+    operators: Annotated[str | None, typer.Option("--operators", help="Only cases about these, commas between.")] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="Only cases with values of this element type.")] = None,
+    shard: Annotated[str | None, typer.Option("--shard", metavar="K/N", help="The K-th of N parts, from 1.")] = None,
     report: Annotated[
         Path, typer.Option("--report", help="Folder for index.html, report.json and junit.xml.")
     ] = Path("conformance-report"),
@@ -39,7 +42,11 @@ def conformance(
     device: Annotated[str, typer.Option("--device", help="Where the programs run.")] = "cpu",
     mutants: Annotated[bool, typer.Option("--mutants", help="Plant known faults too and see them caught.")] = False,
     graphs: Annotated[int | None, typer.Option("--graphs", min=1, help="For --suite random: how many (500).")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="For --suite random: names the graphs (0).")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of what is drawn: inputs, batches, graphs (0).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in the report's folder.")] = False,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="report.json of an older run: what became worse fails this one.")
+    ] = None,
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -53,6 +60,10 @@ def conformance(
 
       polymodel conformance --profile smoke --levels 1,5 --json
 
+      polymodel conformance --operators Conv,ConvTranspose --dtype float64 --seed 7
+
+      polymodel conformance --profile full --shard 1/4 --resume --baseline last-week/report.json
+
       polymodel conformance --suite onnx --backends torch --match attention
 
       polymodel conformance --suite random --graphs 20000 --seed 0 --backends torch,mxnet
@@ -60,7 +71,8 @@ def conformance(
     from polymodel.registry import backends as registered
 
     try:
-        from polymodel_conformance.run import UsageError, run
+        from polymodel_conformance.run import run
+        from polymodel_conformance.selection import Selection, UsageError, parse_shard
     except ModuleNotFoundError as error:
         raise BackendUnavailable(f"no conformance suite ({error}): pip install -e . in a checkout") from error
 
@@ -73,10 +85,11 @@ def conformance(
     asked = names(backends) or list(registered())
     if suite not in SUITES:
         raise ConfigError(f"unknown suite {suite!r}; expected one of {', '.join(SUITES)}")
-    if suite != "random" and (graphs is not None or seed is not None):
-        raise ConfigError("--graphs, --seed: only for --suite random")
+    if suite != "random" and graphs is not None:
+        raise ConfigError("--graphs: only for --suite random")
+    part = {"--operators": operators, "--dtype": dtype, "--shard": shard, "--resume": resume, "--baseline": baseline}
     if suite == "random":
-        only = {"--profile": profile != "quick", "--levels": levels, "--match": match, "--mutants": mutants}
+        only = {"--profile": profile != "quick", "--levels": levels, "--match": match, "--mutants": mutants, **part}
         if given := [option for option, is_given in only.items() if is_given]:
             raise ConfigError(f"{', '.join(given)}: not for --suite random")
         from polymodel.cli.random_suite import random_suite
@@ -84,7 +97,8 @@ def conformance(
         random_suite(asked, graphs or 500, seed or 0, report, pythons, device, as_json=json_output)
         return
     if suite == "onnx":
-        only = {"--profile": profile != "quick", "--levels": levels, "--device": device != "cpu", "--mutants": mutants}
+        only = {"--profile": profile != "quick", "--levels": levels, "--device": device != "cpu", "--mutants": mutants, **part}
+        only["--seed"] = seed is not None
         if given := [option for option, is_given in only.items() if is_given]:
             raise ConfigError(f"{', '.join(given)}: only for --suite levels")
         from polymodel.cli.official_suite import official_suite
@@ -99,8 +113,13 @@ def conformance(
             report,
             pythons=pythons,
             device=device,
-            match=match,
+            selection=Selection(
+                match, frozenset(names(operators)), dtype, (1, 1) if shard is None else parse_shard(shard)
+            ),
+            seed=seed or 0,
             mutants=mutants,
+            resume=resume,
+            baseline=baseline,
             quiet=True if json_output else None,
         )
     except UsageError as error:

@@ -13,7 +13,7 @@ def test_conformance(polymodel: Any, tmp_path: Path) -> None:
     done = polymodel("conformance", *options, "--json")
     assert done.code == 0, done.err
     assert (done.json["verdict"], done.json["backends"], done.json["levels"]) == ("pass", ["torch"], [5])
-    assert {p.name for p in (tmp_path / "r").iterdir()} == {"report.json", "junit.xml", "index.html"}
+    assert {p.name for p in (tmp_path / "r").iterdir()} == {"report.json", "junit.xml", "index.html", "results.jsonl"}
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,12 @@ def test_conformance(polymodel: Any, tmp_path: Path) -> None:
         (["--levels", "9"], "unknown level 9"),
         (["--levels", "one"], "expected numbers"),
         (["--python", "torch"], "expected BACKEND=PATH"),
+        (["--operators", "Convolution"], "unknown operator 'Convolution'"),
+        (["--dtype", "float31"], "unknown element type 'float31'"),
+        (["--shard", "5/4"], "shard 5/4 does not exist"),
+        (["--baseline", "nowhere.json"], "cannot read the baseline nowhere.json"),
         (["--suite", "keras"], "unknown suite 'keras'"),
+        (["--suite", "onnx", "--shard", "1/2"], "--shard: only for --suite levels"),
         (["--suite", "onnx", "--levels", "1"], "--levels: only for --suite levels"),
         (["--suite", "onnx", "--backends", "caffe"], "unknown backend 'caffe'"),
     ],

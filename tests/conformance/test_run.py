@@ -12,7 +12,8 @@ import pytest
 from polymodel_conformance.cases import Outcome
 from polymodel_conformance.known_failures import parse, settle
 from polymodel_conformance.report import SCHEMA
-from polymodel_conformance.run import UsageError, run
+from polymodel_conformance.run import run
+from polymodel_conformance.selection import Selection, UsageError
 from polymodel_conformance.verdict import Verdict
 
 
@@ -35,7 +36,7 @@ def test_a_level_on_a_backend_and_its_report(tmp_path: Path) -> None:
 
 
 def test_nothing_collected_is_a_failure(tmp_path: Path) -> None:
-    report = run(["torch"], "smoke", [3], tmp_path, match="no case is called this")
+    report = run(["torch"], "smoke", [3], tmp_path, selection=Selection("no case is called this"))
     assert report.exit_code == 1
     assert "nothing was judged" in report.problems[0]
     assert 'class="banner fail"' in (tmp_path / "index.html").read_text()

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from polymodel_conformance.cases import Case
 
-Cases: TypeAlias = Callable[[str, Sequence[str]], Iterator[Case]]
+Cases: TypeAlias = Callable[[str, Sequence[str], int], Iterator[Case]]
 
 LEVELS: dict[int, tuple[str, str]] = {
     1: ("forward", "Forward values"),
@@ -26,6 +26,6 @@ PROFILES = ("smoke", "quick", "full")
 
 
 def cases_of(level: int) -> Cases:
-    """What collects a level's cases, for a profile and the names of the backends of the run."""
+    """What collects a level's cases, for a profile, the names of the backends of the run, and a seed of all draws."""
     found: Cases = import_module(f"polymodel_conformance.levels.{LEVELS[level][0]}").cases
     return found

@@ -116,7 +116,7 @@ class ArtifactCase(Case):
         return expectations(found, {n: plan.specs[n].dtype for n in found.values})
 
 
-def cases(profile: str, backends: Sequence[str]) -> Iterator[Case]:
+def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
     """All reference models; the largest only in the full profile, one in the shortest."""
     names = {"smoke": ("lenet",), "quick": ("mlp", "lenet", "lstm", "transformer")}.get(profile, tuple(models.REFERENCE))
     for name in names:

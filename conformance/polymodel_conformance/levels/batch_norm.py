@@ -106,7 +106,7 @@ class RunningCase(Case):
         return judged(answer, self._expected, self.family)
 
 
-def cases(profile: str, backends: Sequence[str]) -> Iterator[Case]:
+def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
     """Values, gradients and buffers in training, values in evaluation, and the frozen layer."""
     for name, shape in SHAPES.items():
         if profile == "smoke" and name != "2d":
@@ -119,29 +119,29 @@ def cases(profile: str, backends: Sequence[str]) -> Iterator[Case]:
 
         outputs = ("y", *train.updates.values())
         wrt = (*train.trainable, "x")
-        yield _case(f"{name}/train", train, draw, outputs)
-        yield _case(f"{name}/gradients", train, draw, ("y",), wrt)
-        yield _case(f"{name}/evaluate", evaluation, draw, ("y",))
-        batches = [_with_target(train, draw(i)) for i in range(4)]
+        yield _case(f"{name}/train", train, draw, outputs, seed=seed)
+        yield _case(f"{name}/gradients", train, draw, ("y",), wrt, seed)
+        yield _case(f"{name}/evaluate", evaluation, draw, ("y",), seed=seed)
+        batches = [_with_target(train, draw(seed + i)) for i in range(4)]
         yield RunningCase(f"batch_norm/{name}/running", Training(train, "loss", SGD(0.1)), batches)
         model.freeze("*")
         frozen = model.training_graph("mse")
-        yield _case(f"{name}/frozen", frozen, draw, ("y",), ("x",))
+        yield _case(f"{name}/frozen", frozen, draw, ("y",), ("x",), seed)
     net = Model(_Net(), {"x": TensorSpec(("batch", 3, 8, 8))}, ["y"], 0)
     graph = net.training_graph("mse")
 
     def images(seed: int) -> dict[str, np.ndarray]:
         return {"x": np.random.default_rng([seed, 8]).standard_normal((4, 3, 8, 8)).astype(np.float32)}
 
-    yield _case("network/gradients", graph, images, ("y",), (*graph.trainable, "x"))
+    yield _case("network/gradients", graph, images, ("y",), (*graph.trainable, "x"), seed)
 
 
 def _case(
-    name: str, graph: Graph, draw: object, outputs: tuple[str, ...], wrt: tuple[str, ...] | None = None
+    name: str, graph: Graph, draw: object, outputs: tuple[str, ...], wrt: tuple[str, ...] | None = None, seed: int = 0
 ) -> GraphCase:
     family = "batch norm" if wrt is None else "gradient of batch norm"
     return GraphCase(
-        f"batch_norm/{name}", 5, graph, draw, wrt=wrt, outputs=outputs, family=family, claimed=False  # type: ignore[arg-type]
+        f"batch_norm/{name}", 5, graph, draw, wrt, outputs, family=family, claimed=False, seed=seed  # type: ignore[arg-type]
     )
 
 

@@ -129,11 +129,11 @@ class ResumeCase(Case):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def cases(profile: str, backends: Sequence[str]) -> Iterator[Case]:
+def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
     """Every pair of backends, and every backend with itself."""
     for name in ("lenet",) if profile == "smoke" else ("lenet", "transformer"):
         training = training_of(name, Adam(LR["adam"]))
-        batches = batches_of(name, 3)
+        batches = batches_of(name, 3, seed)
         for giver in backends:
             yield HandOverCase(f"checkpoint/{name}/from_{giver}", training, giver, batches)  # type: ignore[arg-type]
         yield ResumeCase(f"checkpoint/{name}/resume", training, batches)  # type: ignore[arg-type]

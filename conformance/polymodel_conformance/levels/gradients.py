@@ -16,16 +16,16 @@ from polymodel_conformance.corpus.official import official
 from polymodel_conformance.families import FAMILY
 
 
-def cases(profile: str, backends: Sequence[str]) -> Iterator[Case]:
+def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
     """One case for each computation that has a derivative."""
     standard = () if profile == "smoke" else official()
     for entry in (*generated(), *standard, *layers(training=True), *with_losses()):
-        case = case_of(entry) if entry.within(profile) else None
+        case = case_of(entry, seed) if entry.within(profile) else None
         if case is not None:
             yield case
 
 
-def case_of(entry: Entry) -> GraphCase | None:
+def case_of(entry: Entry, seed: int = 0) -> GraphCase | None:
     """The derivatives of a computation; None when it has none. Whole layers and losses must run on every backend."""
     specs, group = entry.graph.specs, entry.name.partition("/")[0]
     claimed = group not in ("layer", "loss")
@@ -42,5 +42,5 @@ def case_of(entry: Entry) -> GraphCase | None:
         return None
     tries = 1 if entry.official is not None else 8
     return GraphCase(
-        f"gradients/{entry.name}", 2, entry.graph, entry.draw, wrt=wrt, outputs=outputs, claimed=claimed, tries=tries
+        f"gradients/{entry.name}", 2, entry.graph, entry.draw, wrt, outputs, claimed=claimed, tries=tries, seed=seed
     )

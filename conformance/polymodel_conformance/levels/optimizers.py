@@ -71,19 +71,21 @@ class UpdateCase(Case):
         training: the linear graph with the rule.
         step: number of the step; the slots are zero at the first and random later.
         lr: learning rate.
+        seed: of state and gradient.
     """
 
     id: str
     training: Training
     step: int
     lr: float
+    seed: int = 0
     level: int = 3
     family: str = "optimizer"
     _job: Job | None = None
     _expected: dict[str, Expected] = field(default_factory=dict)
 
     def prepare(self) -> None:
-        rng = np.random.default_rng([self.step, 5])
+        rng = np.random.default_rng([self.step, 5, self.seed])
         feeds = {}
         for name, shape in SHAPES.items():
             scale = 10.0 ** rng.uniform(-6, 0, shape)
@@ -112,7 +114,7 @@ class UpdateCase(Case):
         self._expected, self._job = {}, None
 
 
-def cases(profile: str, backends: Sequence[str]) -> Iterator[Case]:
+def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
     """Every rule at its first step, an early and a late one."""
     graph = linear_graph()
     for name, (rule, clip) in RULES.items():
@@ -120,4 +122,4 @@ def cases(profile: str, backends: Sequence[str]) -> Iterator[Case]:
             continue
         training = Training(graph, "loss", rule, clip=clip)
         for step in (1, 2) if profile == "smoke" else (1, 2, 1000):
-            yield UpdateCase(f"optimizers/{name}/step{step}", training, step, rule.lr)
+            yield UpdateCase(f"optimizers/{name}/step{step}", training, step, rule.lr, seed)

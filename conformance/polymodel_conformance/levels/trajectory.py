@@ -51,26 +51,27 @@ def training_of(name: str, rule: Optimizer) -> Training:
     return Training(model.training_graph("cross_entropy"), "loss", rule)
 
 
-def batches_of(name: str, steps: int) -> list[dict[str, np.ndarray]]:
+def batches_of(name: str, steps: int, seed: int = 0) -> list[dict[str, np.ndarray]]:
     """Batches of a reference model, one for each step."""
     found = []
     for i in range(steps):
-        x, target = models.reference(name).make_batch(BATCH[name], seed=100 + i)
+        x, target = models.reference(name).make_batch(BATCH[name], seed=100 + i + 1000 * seed)
         found.append({"x": x, "target": target})
     return found
 
 
-def cases(profile: str, backends: Sequence[str]) -> Iterator[Case]:
+def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
     """Five models (two in the shortest profile) with two update rules."""
     for name in SMOKE if profile == "smoke" else models.REFERENCE:
         steps = 1 if name == "resnet18" and profile == "quick" else STEPS[profile]
-        batches = batches_of(name, steps)
+        batches = batches_of(name, steps, seed)
         for word, rule in optimizers().items():
             trajectory = Trajectory(training_of(name, rule), batches, LR[word], 2 if name == "resnet18" else 4)
             for number in range(1, steps + 1):
                 yield StepCase(f"trajectory/{name}/{word}/step{number:02}", 6, "trajectory", trajectory, number)
     for name in () if profile == "smoke" else ("mlp", "lstm"):
-        yield FreeCase(f"trajectory/{name}/free", training_of(name, optimizers()["sgd"]), batches_of(name, FREE), LR["sgd"])
+        batches = batches_of(name, FREE, seed)
+        yield FreeCase(f"trajectory/{name}/free", training_of(name, optimizers()["sgd"]), batches, LR["sgd"])
 
 
 @final

@@ -1,0 +1,120 @@
+"""What became worse since an older report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from polymodel_conformance.report import SCHEMA, Report
+from polymodel_conformance.selection import UsageError
+from polymodel_conformance.verdict import Verdict
+
+_GROWN, _NEAR = 2.0, 0.5
+"""A passing score is said to be nearer to its limit when it doubled and came to more than half of it."""
+
+
+@final
+@dataclass(frozen=True)
+class Difference:
+    """One case on one backend, then and now.
+
+    Attributes:
+        case, backend: which.
+        was, now: verdict, or "missing"; for passes the score as a share of the limit.
+        detail: why, when it is known.
+    """
+
+    case: str
+    backend: str
+    was: str
+    now: str
+    detail: str = ""
+
+    def json(self) -> dict[str, str]:
+        """Plain values."""
+        return {"case": self.case, "backend": self.backend, "was": self.was, "now": self.now, "detail": self.detail}
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.case}: {self.was}, now {self.now}" + (f": {self.detail}" if self.detail else "")
+
+
+@final
+@dataclass(frozen=True)
+class Baseline:
+    """A run against an older one.
+
+    Attributes:
+        path: of the older report.
+        worse: passed then, and now failed, without a verdict or gone; these fail the run.
+        nearer: passes in both, whose score moved towards the limit.
+        better: failed then and passes now.
+    """
+
+    path: Path
+    worse: list[Difference] = field(default_factory=list)
+    nearer: list[Difference] = field(default_factory=list)
+    better: list[Difference] = field(default_factory=list)
+
+    def json(self) -> dict[str, Any]:
+        """Plain values."""
+        lists = {"worse": self.worse, "nearer": self.nearer, "better": self.better}
+        return {"path": str(self.path), **{n: [d.json() for d in found] for n, found in lists.items()}}
+
+
+def read(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """The results of a report.json by case and backend.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["schema"] != SCHEMA:
+            raise UsageError(f"{path} has the schema {data['schema']!r}, expected {SCHEMA!r}: write it anew")
+        return {(r["case"], r["backend"]): r for r in data["results"]}
+    except OSError as error:
+        raise UsageError(f"cannot read the baseline {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{path} is no report.json of this suite: {error}") from None
+
+
+def against(path: Path, report: Report, old: Mapping[tuple[str, str], Mapping[str, Any]], whole: bool) -> Baseline:
+    """Compare a report with an older one.
+
+    Args:
+        path: of the older one, for the reader.
+        report: the run.
+        old: from `read`.
+        whole: whether everything was asked that the older run could have asked, so that a missing case is one that is gone.
+    """
+    found = Baseline(path)
+    new = {(r.case, r.backend): r for r in report.results}
+    for (case, backend), before in old.items():
+        if backend not in report.backends:
+            continue
+        was = Verdict(before["verdict"])
+        result = new.get((case, backend))
+        if result is None:
+            if whole and was is Verdict.PASS and before["level"] in report.levels:
+                found.worse.append(Difference(case, backend, was.value, "missing"))
+            continue
+        now = result.outcome.verdict
+        difference = Difference(case, backend, was.value, now.value, result.outcome.message)
+        if was is Verdict.PASS and now is not Verdict.PASS:
+            found.worse.append(difference)
+        elif was.bad and not now.bad:
+            found.better.append(difference)
+        elif was is Verdict.PASS:
+            then, share = _share(before["worst"]), _share(top.json() if (top := result.outcome.worst) else None)
+            if share > _NEAR and share > _GROWN * then:
+                found.nearer.append(Difference(case, backend, f"{then:.2g} of its limit", f"{share:.2g}"))
+    return found
+
+
+def _share(worst: Mapping[str, Any] | None) -> float:
+    return 0.0 if worst is None or not worst["limit"] else float(worst["score"]) / float(worst["limit"])
