@@ -1,4 +1,4 @@
-"""Training steps of the reference models, measured against the best hand-written loop of the same framework.
+"""Steps of the benchmarked models, measured against the best hand-written loop of the same framework.
 
 1. For each (backend, model, optimizer) a child process opens the program that polymodel compiles and the native loops
    of the backend's package; a short run picks the best native mode, unless one is named.
@@ -6,7 +6,12 @@
    NumPy batches and the same number of threads.
 3. The ratio of a pair is time of polymodel / time of native; reported are the median of the ratios, the smallest and
    the largest. Absolute times drift by tens of percent on shared machines; the ratios of neighbours do not.
-4. A machine is quiet when other processes use little of it; a row that was not measured so says it.
+   The same is said of CPU time, which neighbours on the machine change less; it means something with one thread.
+4. Tasks: "train" is a training step, "predict" a prediction of the logits, "import" the way from an ONNX file to the first
+   prediction, once, in a fresh process that has imported the framework; the last has no native side. The reference
+   models are trained only. The imported models come as ONNX files that torch.onnx.export writes from the hand-written
+   PyTorch networks; each of their loops has a process of its own.
+5. A machine is quiet when other processes use little of it; a row that was not measured so says it.
 """
 
 from __future__ import annotations
@@ -19,11 +24,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 from polymodel import quiet
 from polymodel.errors import ConfigError
+from polymodel.models.imported import IMPORTED
 from polymodel.registry import choose_backend
 
 if TYPE_CHECKING:
@@ -33,6 +40,7 @@ Progress: TypeAlias = Callable[[int, int, str], None]
 """Called with rows done, rows in all, and what is going on."""
 
 OPTIMIZERS = ("sgd", "adam")
+TASKS = ("train", "predict", "import")
 _TIMEOUT = 900  # seconds for one answer; compilers may take minutes
 _TRIAL = 0.4  # seconds that each native mode gets in the pre-selection
 
@@ -49,12 +57,13 @@ def run_bench(
     mode: str = "auto",
     device: str = "cpu",
     patience: float = 10.0,
+    tasks: Sequence[str] = ("train",),
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Measure.
 
     Args:
-        models: names of reference models.
+        models: names of reference models or imported models.
         backends: names of backends.
         optimizers: "sgd" (0.01, momentum 0.9), "adam" (1e-3).
         pairs: interleaved pairs of blocks.
@@ -64,11 +73,14 @@ def run_bench(
         mode: CompileOptions.compile of the program.
         device: where both run.
         patience: seconds to wait for a quiet machine before each row.
+        tasks: "train", "predict", "import"; the latter two have no optimizer, "" in their rows.
         progress: told about each row.
 
     Returns:
-        One row for each combination: model, backend, optimizer, mode, native_mode, ratio, ratio_min, ratio_max, pairs,
-        step_ms, native_ms, first_step_s, peak_mb, other_cpu, quiet; or model, backend, optimizer, error.
+        One row for each combination: model, backend, task, optimizer, mode, native_mode, ratio, ratio_min, ratio_max,
+        cpu_ratio, pairs, step_ms, native_ms, first_step_s, peak_mb, native_peak_mb, other_cpu, quiet. A row of "import"
+        has model, backend, task, optimizer, mode, import_s (reading the file), first_step_s (all), cpu_s, again_s (a
+        second prediction), peak_mb, other_cpu, quiet. One that failed has model, backend, task, optimizer, error.
 
     Raises:
         ConfigError, UnknownBackend: a name is unknown.
@@ -76,27 +88,54 @@ def run_bench(
     from polymodel.models import REFERENCE
 
     for name in models:
-        if name not in REFERENCE:
-            raise ConfigError(f"unknown reference model {name!r}; expected one of {', '.join(REFERENCE)}")
+        if name not in REFERENCE and name not in IMPORTED:
+            raise ConfigError(f"unknown model {name!r}; expected one of {', '.join((*REFERENCE, *IMPORTED))}")
     for name in optimizers:
         if name not in OPTIMIZERS:
             raise ConfigError(f"unknown optimizer {name!r}; expected one of {', '.join(OPTIMIZERS)}")
+    for name in tasks:
+        if name not in TASKS:
+            raise ConfigError(f"unknown task {name!r}; expected one of {', '.join(TASKS)}")
+        if name != "train" and (only := [m for m in models if m not in IMPORTED]):
+            raise ConfigError(f"{only[0]!r} is trained only; task {name!r} is measured on {', '.join(IMPORTED)}")
     if pairs < 1:
         raise ConfigError(f"pairs is at least 1, received {pairs}")
-    wanted = [(b, m, o) for m in models for b in map(choose_backend, backends) for o in optimizers]
+    engines = [choose_backend(b) for b in backends]
+    wanted = [
+        (model, backend, task, optimizer)
+        for model in models
+        for backend in engines
+        for task in tasks
+        for optimizer in (optimizers if task == "train" else ("",))
+    ]
     rows: list[dict[str, Any]] = []
-    for backend, model, optimizer in wanted:
-        if progress is not None:
-            progress(len(rows), len(wanted), f"{model} on {backend} with {optimizer}")
-        common = {"backend": backend, "model": model, "optimizer": optimizer, "threads": threads, "device": device}
-        quiet.wait_until_quiet(patience=patience)
-        try:
-            rows.append(_row(common, mode, native_mode, pairs, seconds))
-        except _Failed as error:
-            rows.append({"model": model, "backend": backend, "optimizer": optimizer, "error": str(error)})
+    with tempfile.TemporaryDirectory() as folder:
+        for model, backend, task, optimizer in wanted:
+            if progress is not None:
+                words = f"with {optimizer}" if optimizer else f"({task})"
+                progress(len(rows), len(wanted), f"{model} on {backend} {words}")
+            who = {"model": model, "backend": backend, "task": task, "optimizer": optimizer}
+            try:
+                file = _file(model, Path(folder))
+                common = {**who, "threads": threads, "device": device, "file": file}
+                quiet.wait_until_quiet(patience=patience)
+                rows.append(_import_row(common, mode) if task == "import" else _row(common, mode, native_mode, pairs, seconds))
+            except _Failed as error:
+                rows.append({**who, "error": str(error)})
     if progress is not None:
         progress(len(rows), len(wanted), "done")
     return rows
+
+
+def _file(model: str, folder: Path) -> str | None:
+    """The ONNX file of an imported model, written once."""
+    if model not in IMPORTED:
+        return None
+    path = folder / f"{model}.onnx"
+    if not path.exists():
+        with Child(1) as child:
+            child.ask(do="write", backend="torch", model=model, file=str(path))
+    return str(path)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -108,17 +147,20 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(title="step time: polymodel / best native loop", caption=note)
     for head in ("model", "backend", "optimizer", "mode", "native"):
         table.add_column(head)
-    for head in ("ratio", "min", "max", "step ms", "native ms", "first step s", "peak MiB"):
+    for head in ("ratio", "min", "max", "CPU ratio", "step ms", "native ms", "first step s", "peak MiB"):
         table.add_column(head, justify="right")
     for row in rows:
-        who = (row["model"], row["backend"], row["optimizer"])
+        who = (row["model"], row["backend"], row["optimizer"] or row["task"])
         if "error" in row:
             table.add_row(*who, "", "", "error", row["error"])
             continue
-        ratios = [f"{row[k]:.3f}" for k in ("ratio", "ratio_min", "ratio_max")]
-        rest = [f"{row['step_ms']:.3g}", f"{row['native_ms']:.3g}"]
-        rest += [f"{row['first_step_s']:.2f}", f"{row['peak_mb']:.0f}"]
         mark = "" if row["quiet"] else " !"
+        rest = [f"{row['first_step_s']:.2f}", f"{row['peak_mb']:.0f}"]
+        if row["task"] == "import":
+            table.add_row(*who, row["mode"], *[""] * 7, rest[0] + mark, rest[1])
+            continue
+        ratios = [f"{row[k]:.3f}" for k in ("ratio", "ratio_min", "ratio_max", "cpu_ratio")]
+        rest = [f"{row['step_ms']:.3g}", f"{row['native_ms']:.3g}", *rest]
         table.add_row(*who, row["mode"], row["native_mode"], ratios[0] + mark, *ratios[1:], *rest)
     return table
 
@@ -149,10 +191,10 @@ class _Failed(Exception):
 def _row(common: dict[str, Any], mode: str, native_mode: str | None, pairs: int, seconds: float) -> dict[str, Any]:
     with Child(common["threads"]) as child:
         ours = child.ask(do="open", side="polymodel", mode=mode, **common)
-        known = child.ask(do="modes", backend=common["backend"], model=common["model"])
+        known = child.ask(do="modes", backend=common["backend"], model=common["model"], task=common["task"])
         modes = known["modes"] if native_mode is None else [native_mode]
         best = modes[0] if len(modes) == 1 else _best_mode(child, common, modes, known["isolated"])
-        with _home(child, best in known["isolated"], common["threads"]) as other:
+        with _home(child, best in known["isolated"] or common["file"] is not None, common["threads"]) as other:
             native = other.ask(do="open", side="native", mode=best, **common)
             block = seconds / (2 * pairs)
             steps = [_steps(child, ours["key"], block), _steps(other, native["key"], block)]
@@ -166,21 +208,33 @@ def _row(common: dict[str, Any], mode: str, native_mode: str | None, pairs: int,
     ratios = [a["ms"] / b["ms"] for a, b in blocks]
     share = median([block["other_cpu"] for pair in blocks for block in pair])
     return {
-        "model": common["model"],
-        "backend": common["backend"],
-        "optimizer": common["optimizer"],
+        **{k: common[k] for k in ("model", "backend", "task", "optimizer")},
         "mode": ours["mode"],
         "native_mode": best,
         "ratio": median(ratios),
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
+        "cpu_ratio": median(a["cpu_ms"] / b["cpu_ms"] for a, b in blocks),
         "pairs": pairs,
         "step_ms": median(a["ms"] for a, _ in blocks),
         "native_ms": median(b["ms"] for _, b in blocks),
         "first_step_s": ours["first_step_s"],
         "peak_mb": ours["peak_mb"],
+        "native_peak_mb": native["peak_mb"],
         "other_cpu": share,
         "quiet": share <= quiet.LIMIT,
+    }
+
+
+def _import_row(common: dict[str, Any], mode: str) -> dict[str, Any]:
+    with Child(common["threads"]) as child:
+        found = child.ask(do="import", mode=mode, **common)
+    return {
+        **{k: common[k] for k in ("model", "backend", "task", "optimizer")},
+        "mode": mode,
+        "first_step_s": found["first_s"],
+        **{k: found[k] for k in ("import_s", "cpu_s", "again_s", "peak_mb", "other_cpu")},
+        "quiet": found["other_cpu"] <= quiet.LIMIT,
     }
 
 
@@ -198,7 +252,9 @@ def _best_mode(child: Child, common: dict[str, Any], modes: Sequence[str], isola
 
 def _steps(child: Child, key: str, seconds: float) -> int:
     """How many steps fill a block."""
-    ms: float = min(child.ask(do="block", key=key, steps=2)["ms"] for _ in range(3))
+    ms: float = child.ask(do="block", key=key, steps=1)["ms"]
+    if ms < seconds * 1e3:
+        ms = min(child.ask(do="block", key=key, steps=2)["ms"] for _ in range(3))
     return max(1, round(seconds * 1e3 / ms))
 
 

@@ -22,6 +22,12 @@ def own_seconds() -> float:
     return time.process_time()
 
 
+def family_seconds() -> float:
+    """CPU seconds of this process and of the processes that it started and that still run."""
+    helpers = [p.cpu_times() for p in psutil.Process().children(recursive=True)]
+    return own_seconds() + float(sum(t.user + t.system for t in helpers))
+
+
 def cores() -> int:
     """Cores of the machine, used by this process or not: what `busy_seconds` counts."""
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Hand-written MXNet training loops of the reference models: what `polymodel bench` measures a program against.
+"""Hand-written MXNet training loops and predictions of the benchmarked models: what `polymodel bench` measures a program against.
 
 A step takes a fresh batch that is in memory already, copies it as mx.nd.array does, and runs a hybridized block that
 contains the loss, its backward pass and a Gluon Trainer with aggregated updates, as an expert would write it.
@@ -13,7 +13,9 @@ from typing import Any, final
 import numpy as np
 
 from polymodel.errors import ConfigError
+from polymodel.models.imported import IMPORTED, imported
 from polymodel_mxnet.compat import legacy_shapes, mxnet, use_threads
+from polymodel_mxnet.native_networks import Bert, resnet50
 
 MODES: dict[str, tuple[str, ...]] = {
     "mlp": ("static",),
@@ -21,8 +23,13 @@ MODES: dict[str, tuple[str, ...]] = {
     "resnet18": ("static",),
     "lstm": ("static",),
     "transformer": ("static", "static_batch_dot"),
+    "resnet50": ("static",),
+    "bert": ("static", "static_batch_dot"),
 }
 """Modes that may be the best native one, for each model."""
+
+PREDICT_MODES: dict[str, tuple[str, ...]] = {"resnet50": ("static",), "bert": ("static", "static_batch_dot")}
+"""The same for predictions."""
 
 _SHAPES = {"mlp": (784,), "lenet": (1, 28, 28), "resnet18": (3, 32, 32), "lstm": (64, 64), "transformer": (64, 128)}
 _CLASSES = 10
@@ -33,9 +40,7 @@ nn = mxnet.gluon.nn
 HybridBlock: Any = mxnet.gluon.HybridBlock
 
 
-def build(
-    model: str, mode: str, optimizer: str, batch: int, threads: int | None
-) -> tuple[Callable[[], Any], Callable[[Any], float]]:
+def build(model: str, mode: str, optimizer: str, batch: int, threads: int | None) -> tuple[Callable[[], Any], Callable[[Any], float]]:
     """A training loop.
 
     Args:
@@ -53,9 +58,7 @@ def build(
         raise ConfigError(f"no native loop for model {model!r}, mode {mode!r}, optimizer {optimizer!r}")
     use_threads(threads)
     mxnet.random.seed(0)
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((_BATCHES * batch, *_SHAPES[model]), dtype=np.float32)
-    y = rng.integers(0, _CLASSES, _BATCHES * batch).astype(np.float32)
+    x, y = _data(model, batch)
     with legacy_shapes():
         net = _WithLoss(_NETS[model](mode))
         net.initialize(mxnet.init.Xavier())
@@ -85,6 +88,49 @@ def build(
     return step, read
 
 
+def build_predict(model: str, mode: str, batch: int, threads: int | None) -> Callable[[], np.ndarray]:
+    """Predictions of an imported model.
+
+    Args:
+        model: a key of PREDICT_MODES.
+        mode: as in build.
+        batch: samples at a time.
+        threads: threads of one operator; None means all cores.
+
+    Returns:
+        A function that takes the next batch and returns its logits.
+    """
+    if model not in PREDICT_MODES or mode not in PREDICT_MODES[model]:
+        raise ConfigError(f"no native prediction for model {model!r}, mode {mode!r}")
+    use_threads(threads)
+    mxnet.random.seed(0)
+    x, _ = _data(model, batch)
+    with legacy_shapes():
+        net = _NETS[model](mode)
+        net.initialize(mxnet.init.Xavier())
+        net.hybridize(static_alloc=True, static_shape=True)
+    count = 0
+
+    def predict() -> np.ndarray:
+        nonlocal count
+        start = count % _BATCHES * batch
+        count += 1
+        with legacy_shapes():
+            logits: np.ndarray = net(mxnet.nd.array(x[start : start + batch])).asnumpy()
+        return logits
+
+    return predict
+
+
+def _data(model: str, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    if model in IMPORTED:
+        x, y = imported(model).make_batch(_BATCHES * batch)
+        return x.astype(np.float32), y.astype(np.float32)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((_BATCHES * batch, *_SHAPES[model]), dtype=np.float32)
+    return x, rng.integers(0, _CLASSES, _BATCHES * batch).astype(np.float32)
+
+
 @final
 class _WithLoss(HybridBlock):  # type: ignore[misc]
     """Network and loss in one cached graph."""
@@ -104,9 +150,7 @@ def _sequential(*blocks: Any) -> Any:
 
 
 def _mlp(mode: str) -> Any:
-    return _sequential(
-        nn.Dense(512, "relu", in_units=784), nn.Dense(512, "relu", in_units=512), nn.Dense(_CLASSES, in_units=512)
-    )
+    return _sequential(nn.Dense(512, "relu", in_units=784), nn.Dense(512, "relu", in_units=512), nn.Dense(_CLASSES, in_units=512))
 
 
 def _lenet(mode: str) -> Any:
@@ -129,9 +173,7 @@ class _Residual(HybridBlock):  # type: ignore[misc]
         )  # fmt: skip
         self.around = None
         if stride != 1 or before != channels:
-            self.around = _sequential(
-                nn.Conv2D(channels, 1, stride, 0, use_bias=False, in_channels=before), nn.BatchNorm()
-            )
+            self.around = _sequential(nn.Conv2D(channels, 1, stride, 0, use_bias=False, in_channels=before), nn.BatchNorm())
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         return F.relu(self.body(x) + (x if self.around is None else self.around(x)))
@@ -180,10 +222,7 @@ class _Layer(HybridBlock):  # type: ignore[misc]
             y = F.contrib.interleaved_matmul_selfatt_valatt(qkv, weights, heads=4)
         else:
             parts = F.transpose(F.reshape(qkv, (64, -1, 3, 4, 32)), (2, 1, 3, 0, 4))
-            q, k, v = (
-                F.reshape(F.squeeze(F.slice_axis(parts, axis=0, begin=i, end=i + 1), axis=0), (-1, 64, 32))
-                for i in range(3)
-            )
+            q, k, v = (F.reshape(F.squeeze(F.slice_axis(parts, axis=0, begin=i, end=i + 1), axis=0), (-1, 64, 32)) for i in range(3))
             weights = F.softmax(F.batch_dot(q * 32**-0.5, k, transpose_b=True))
             y = F.reshape(F.batch_dot(weights, v), (-1, 4, 64, 32))
             y = F.reshape(F.transpose(y, (2, 0, 1, 3)), (64, -1, 128))
@@ -212,4 +251,6 @@ _NETS: dict[str, Callable[[str], Any]] = {
     "resnet18": _resnet18,
     "lstm": _LSTM,
     "transformer": _Transformer,
+    "resnet50": resnet50,
+    "bert": Bert,
 }

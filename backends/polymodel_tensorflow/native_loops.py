@@ -1,4 +1,4 @@
-"""Training loops as an expert writes them by hand in TensorFlow: what this backend is measured against.
+"""Training loops and predictions as an expert writes them by hand in TensorFlow: what this backend is measured against.
 
 Channels last, fused update kernels, one tf.function for the whole step. Modes: "graph" (plain graph mode), "xla"
 (jit_compile); the LSTM's end in how its loop is written, "unroll" or "while".
@@ -12,7 +12,9 @@ from typing import Any, TypeAlias, final
 
 import numpy as np
 
+from polymodel.models.imported import IMPORTED, imported
 from polymodel_tensorflow.compat import fix_threads, start, tf
+from polymodel_tensorflow.native_networks import bert, resnet50
 
 CLASSES = 10
 BATCHES = 8
@@ -24,8 +26,13 @@ MODES: dict[str, tuple[str, ...]] = {
     "resnet18": ("graph",),
     "lstm": ("graph_unroll", "xla_while"),
     "transformer": ("xla", "graph"),
+    "resnet50": ("graph",),
+    "bert": ("graph", "xla"),
 }
 """For each model the modes that may be its fastest."""
+
+PREDICT_MODES: dict[str, tuple[str, ...]] = {"resnet50": ("graph", "xla"), "bert": ("graph", "xla")}
+"""The same for predictions."""
 
 _SHAPES = {
     "mlp": (784,),
@@ -38,9 +45,7 @@ _SHAPES = {
 Net: TypeAlias = Callable[[Any], Any]
 
 
-def build(
-    model: str, mode: str, optimizer: str, batch: int, threads: int | None
-) -> tuple[Callable[[], Any], Callable[[Any], float]]:
+def build(model: str, mode: str, optimizer: str, batch: int, threads: int | None) -> tuple[Callable[[], Any], Callable[[Any], float]]:
     """A training loop with cross entropy.
 
     Args:
@@ -56,17 +61,15 @@ def build(
     fix_threads(threads)
     start()
     tf.random.set_seed(0)
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((BATCHES * batch, *_SHAPES[model]), dtype=np.float32)
-    y = rng.integers(0, CLASSES, BATCHES * batch).astype(np.int32)
-    layers = _Layers()
+    x, y = _data(model, batch)
+    layers = Layers()
     net = _NETS[model](layers, batch, mode)
     update = _sgd(layers.parameters) if optimizer == "sgd" else _adam(layers.parameters)
 
     def body(bx: Any, by: Any) -> Any:
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(by, net(bx)))
-        update(tape.gradient(loss, layers.parameters))
+        update([tf.convert_to_tensor(g) for g in tape.gradient(loss, layers.parameters)])
         return loss
 
     function = tf.function(body, jit_compile=mode.startswith("xla"), autograph=False)
@@ -81,12 +84,58 @@ def build(
     return step, float
 
 
-@final
-class _Layers:
-    """Makes layers and keeps their variables."""
+def build_predict(model: str, mode: str, batch: int, threads: int | None) -> Callable[[], np.ndarray]:
+    """Predictions of an imported model.
 
-    def __init__(self) -> None:
+    Args:
+        model: a key of PREDICT_MODES.
+        mode: one of its modes.
+        batch: samples in a batch.
+        threads: threads for one operator; None leaves the default.
+
+    Returns:
+        A function that takes the next batch and returns its logits.
+    """
+    fix_threads(threads)
+    start()
+    tf.random.set_seed(0)
+    x, _ = _data(model, batch)
+    net = _NETS[model](Layers(training=False), batch, mode)
+    function = tf.function(net, jit_compile=mode.startswith("xla"), autograph=False)
+    count = 0
+
+    def predict() -> np.ndarray:
+        nonlocal count
+        i = count % BATCHES * batch
+        count += 1
+        logits: np.ndarray = function(tf.convert_to_tensor(x[i : i + batch])).numpy()
+        return logits
+
+    return predict
+
+
+def _data(model: str, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Batches as this framework wants them: channels last, numbers in 32 bits."""
+    if model in IMPORTED:
+        x, y = imported(model).make_batch(BATCHES * batch)
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if x.ndim == 4 else x.astype(np.int32)
+        return x, y.astype(np.int32)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((BATCHES * batch, *_SHAPES[model]), dtype=np.float32)
+    return x, rng.integers(0, CLASSES, BATCHES * batch).astype(np.int32)
+
+
+@final
+class Layers:
+    """Makes layers and keeps their variables.
+
+    Args:
+        training: whether batch normalizations use and keep the batch's statistics.
+    """
+
+    def __init__(self, *, training: bool = True) -> None:
         self.parameters: list[Any] = []
+        self.training = training
 
     def variable(self, shape: tuple[int, ...], deviation: float) -> Any:
         value = tf.random.normal(shape, stddev=deviation) if deviation else tf.zeros(shape)
@@ -111,8 +160,9 @@ class _Layers:
         b = self.variable((o,), 0) if bias else None
 
         def run(t: Any) -> Any:
-            if stride == 2 and k == 3:  # pads are the same on both sides, which TensorFlow's SAME does not give
-                t = tf.nn.conv2d(tf.pad(t, [[0, 0], [1, 1], [1, 1], [0, 0]]), w, stride, "VALID")
+            if stride == 2 and k > 1:  # pads are the same on both sides, which TensorFlow's SAME does not give
+                p = [k // 2] * 2
+                t = tf.nn.conv2d(tf.pad(t, [[0, 0], p, p, [0, 0]]), w, stride, "VALID")
             else:
                 t = tf.nn.conv2d(t, w, stride, padding)
             return t if b is None else tf.nn.bias_add(t, b)
@@ -125,6 +175,8 @@ class _Layers:
         variance = tf.Variable(tf.ones(channels), trainable=False)
 
         def run(t: Any) -> Any:
+            if not self.training:
+                return tf.compat.v1.nn.fused_batch_norm(t, g, b, mean, variance, epsilon=1e-5, is_training=False)[0]
             y, batch_mean, batch_variance = tf.compat.v1.nn.fused_batch_norm(t, g, b, epsilon=1e-5, is_training=True)
             mean.assign_sub(0.1 * (mean - batch_mean))
             variance.assign_sub(0.1 * (variance - batch_variance))
@@ -132,12 +184,12 @@ class _Layers:
 
         return run
 
-    def layer_norm(self, size: int) -> Net:
+    def layer_norm(self, size: int, epsilon: float = 1e-5) -> Net:
         g, b = self.ones(size), self.variable((size,), 0)
 
         def run(t: Any) -> Any:
             mean, variance = tf.nn.moments(t, -1, keepdims=True)
-            factor = tf.math.rsqrt(variance + 1e-5) * g
+            factor = tf.math.rsqrt(variance + epsilon) * g
             return t * factor + (b - mean * factor)
 
         return run
@@ -147,18 +199,18 @@ def _pool(t: Any) -> Any:
     return tf.nn.max_pool2d(t, 2, 2, "VALID")
 
 
-def _mlp(layers: _Layers, batch: int, mode: str) -> Net:
+def _mlp(layers: Layers, batch: int, mode: str) -> Net:
     a, b, c = layers.dense(784, 512), layers.dense(512, 512), layers.dense(512, CLASSES)
     return lambda t: c(tf.nn.relu(b(tf.nn.relu(a(t)))))
 
 
-def _lenet(layers: _Layers, batch: int, mode: str) -> Net:
+def _lenet(layers: Layers, batch: int, mode: str) -> Net:
     a, b = layers.conv(1, 20, 5, padding="VALID", bias=True), layers.conv(20, 50, 5, padding="VALID", bias=True)
     c, d = layers.dense(800, 500), layers.dense(500, CLASSES)
     return lambda t: d(tf.nn.relu(c(tf.reshape(_pool(tf.nn.relu(b(_pool(tf.nn.relu(a(t)))))), (-1, 800)))))
 
 
-def _resnet18(layers: _Layers, batch: int, mode: str) -> Net:
+def _resnet18(layers: Layers, batch: int, mode: str) -> Net:
     stem, stem_norm, blocks, i = layers.conv(3, 64, 3), layers.batch_norm(64), [], 64
     for o, first in ((64, 1), (128, 2), (256, 2), (512, 2)):
         for stride in (first, 1):
@@ -177,7 +229,7 @@ def _resnet18(layers: _Layers, batch: int, mode: str) -> Net:
     return run
 
 
-def _lstm(layers: _Layers, batch: int, mode: str) -> Net:
+def _lstm(layers: Layers, batch: int, mode: str) -> Net:
     time, size, h_size = 64, 64, 128
     wx, wh = layers.variable((size, 4 * h_size), 0.09), layers.variable((h_size, 4 * h_size), 0.09)
     b, head = layers.variable((4 * h_size,), 0), layers.dense(h_size, CLASSES)
@@ -206,7 +258,7 @@ def _lstm(layers: _Layers, batch: int, mode: str) -> Net:
     return run
 
 
-def _transformer(layers: _Layers, batch: int, mode: str) -> Net:
+def _transformer(layers: Layers, batch: int, mode: str) -> Net:
     time, size, heads = 64, 128, 4
     width = size // heads
     positions = layers.variable((time, size), 0.02)
@@ -236,12 +288,14 @@ def _transformer(layers: _Layers, batch: int, mode: str) -> Net:
     return run
 
 
-_NETS: dict[str, Callable[[_Layers, int, str], Net]] = {
+_NETS: dict[str, Callable[[Layers, int, str], Net]] = {
     "mlp": _mlp,
     "lenet": _lenet,
     "resnet18": _resnet18,
     "lstm": _lstm,
     "transformer": _transformer,
+    "resnet50": resnet50,
+    "bert": bert,
 }
 
 

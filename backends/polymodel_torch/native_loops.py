@@ -1,11 +1,15 @@
-"""Hand-written PyTorch training loops of the reference models: what `polymodel bench` measures a program against.
+"""Hand-written PyTorch training loops of the benchmarked models: what `polymodel bench` measures a program against.
 
 A step takes a fresh batch that is in memory already, as NumPy arrays seen by torch.from_numpy, and runs forward,
-softmax cross entropy, backward and the fused optimizer, as an expert would write it.
+softmax cross entropy, backward and the fused optimizer, as an expert would write it. A prediction takes such a batch
+and gives the logits as a NumPy array.
 """
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, final
 
@@ -14,7 +18,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from polymodel.errors import ConfigError
+from polymodel.models.imported import IMPORTED, imported
 from polymodel_torch.compat import torch
+from polymodel_torch.native_networks import Bert, resnet50
 
 MODES: dict[str, tuple[str, ...]] = {
     "mlp": ("eager", "compile"),
@@ -22,17 +28,23 @@ MODES: dict[str, tuple[str, ...]] = {
     "resnet18": ("channels_last", "eager"),
     "lstm": ("eager", "compile"),
     "transformer": ("eager", "compile"),
+    "resnet50": ("channels_last", "eager"),
+    "bert": ("eager", "compile"),
 }
 """Modes that may be the best native one, for each model."""
+
+PREDICT_MODES: dict[str, tuple[str, ...]] = {
+    "resnet50": ("channels_last", "eager", "compile"),
+    "bert": ("eager", "compile"),
+}
+"""The same for predictions."""
 
 _SHAPES = {"mlp": (784,), "lenet": (1, 28, 28), "resnet18": (3, 32, 32), "lstm": (64, 64), "transformer": (64, 128)}
 _CLASSES = 10
 _BATCHES = 8  # distinct batches kept in memory
 
 
-def build(
-    model: str, mode: str, optimizer: str, batch: int, threads: int | None
-) -> tuple[Callable[[], Any], Callable[[Any], float]]:
+def build(model: str, mode: str, optimizer: str, batch: int, threads: int | None) -> tuple[Callable[[], Any], Callable[[Any], float]]:
     """A training loop.
 
     Args:
@@ -50,9 +62,7 @@ def build(
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(0)
-    rng = np.random.default_rng(0)
-    x = torch.from_numpy(rng.standard_normal((_BATCHES * batch, *_SHAPES[model]), dtype=np.float32))
-    y = torch.from_numpy(rng.integers(0, _CLASSES, _BATCHES * batch))
+    x, y = _data(model, batch)
     net: nn.Module = _NETS[model]().train()
     last = mode == "channels_last"
     if last:
@@ -86,16 +96,101 @@ def build(
     return step, lambda loss: float(loss.item())
 
 
+def build_predict(model: str, mode: str, batch: int, threads: int | None) -> Callable[[], np.ndarray]:
+    """Predictions of an imported model in inference mode.
+
+    Args:
+        model: a key of PREDICT_MODES.
+        mode: as in build.
+        batch: samples at a time.
+        threads: threads of one operator; None leaves them.
+
+    Returns:
+        A function that takes the next batch and returns its logits.
+    """
+    if model not in PREDICT_MODES or mode not in ("eager", "channels_last", "compile"):
+        raise ConfigError(f"no native prediction for model {model!r}, mode {mode!r}")
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    x, _ = _data(model, batch)
+    net: nn.Module = _NETS[model]().eval()
+    last = mode == "channels_last"
+    if last:
+        net = net.to(memory_format=torch.channels_last)
+    forward = torch.compile(net) if mode == "compile" else net
+    count = 0
+
+    def predict() -> np.ndarray:
+        nonlocal count
+        start = count % _BATCHES * batch
+        count += 1
+        with torch.inference_mode():
+            inputs = x[start : start + batch]
+            logits: np.ndarray = forward(inputs.contiguous(memory_format=torch.channels_last) if last else inputs).numpy()
+        return logits
+
+    return predict
+
+
+def write_onnx(model: str, path: str) -> None:
+    """Write an imported model as its users do: torch.onnx.export, opset 18, any batch size.
+
+    The exporter's optimizer is off for ResNet-50, because it folds the batch normalizations into the convolutions. It
+    stores equal tensors once, and would tie the scales of all normalizations: these start at random.
+
+    Args:
+        model: a name of polymodel.models.imported.
+        path: file to write.
+    """
+    example = imported(model)
+    torch.manual_seed(0)
+    x = torch.from_numpy(example.make_batch(2)[0])
+    net: nn.Module = _NETS[model]().eval()
+    for value in net.state_dict().values():
+        if value.dim() == 1:
+            value += 0.01 * torch.rand_like(value)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        warnings.simplefilter("ignore")  # of torch's exporter, about itself
+        torch.onnx.export(
+            net,
+            (x,),
+            path,
+            input_names=["x"],
+            output_names=["logits"],
+            opset_version=18,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            external_data=False,
+            optimize=model != "resnet50",
+            verbose=False,
+        )
+
+
+def _data(model: str, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    if model in IMPORTED:
+        x, y = imported(model).make_batch(_BATCHES * batch)
+        return torch.from_numpy(x), torch.from_numpy(y)
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.standard_normal((_BATCHES * batch, *_SHAPES[model]), dtype=np.float32))
+    return images, torch.from_numpy(rng.integers(0, _CLASSES, _BATCHES * batch))
+
+
 def _mlp() -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, _CLASSES)
-    )
+    return nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, _CLASSES))
 
 
 def _lenet() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-        nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, _CLASSES),
+        nn.Conv2d(1, 20, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(20, 50, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(800, 500),
+        nn.ReLU(),
+        nn.Linear(500, _CLASSES),
     )
 
 
@@ -179,4 +274,6 @@ _NETS: dict[str, Callable[[], nn.Module]] = {
     "resnet18": _resnet18,
     "lstm": _LSTM,
     "transformer": _Transformer,
+    "resnet50": resnet50,
+    "bert": Bert,
 }

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import onnxruntime
 import pytest
 from rich.console import Console
 
-from polymodel import bench, quiet
+from polymodel import Model, TensorSpec, bench, bench_worker, nn, quiet
+from polymodel.artifact.export import export
 from polymodel.errors import ConfigError, UnknownBackend
+from polymodel.models.imported import IMPORTED
+
+SPECS = {"x": TensorSpec(("batch", 128), "int64")}
 
 KEYS = {
-    "model", "backend", "optimizer", "mode", "native_mode", "ratio", "ratio_min", "ratio_max", "pairs", "step_ms",
-    "native_ms", "first_step_s", "peak_mb", "other_cpu", "quiet",
+    "model", "backend", "task", "optimizer", "mode", "native_mode", "ratio", "ratio_min", "ratio_max", "cpu_ratio", "pairs",
+    "step_ms", "native_ms", "first_step_s", "peak_mb", "native_peak_mb", "other_cpu", "quiet",
 }  # fmt: skip
 
 
@@ -40,7 +46,7 @@ def test_a_row_says_all(rows: list[dict[str, object]]) -> None:
 
 
 def test_a_table_for_people(rows: list[dict[str, object]]) -> None:
-    broken = {"model": "lstm", "backend": "torch", "optimizer": "adam", "error": "it broke"}
+    broken = {"model": "lstm", "backend": "torch", "task": "train", "optimizer": "adam", "error": "it broke"}
     console = Console(width=200)
     with console.capture() as text:
         console.print(bench.table([*rows, broken]))
@@ -63,12 +69,49 @@ def test_a_process_that_dies_says_so() -> None:
 
 
 def test_unknown_names_are_refused_before_anything_starts() -> None:
-    with pytest.raises(ConfigError, match="unknown reference model 'vgg'"):
+    with pytest.raises(ConfigError, match=r"unknown model 'vgg'; expected one of mlp, .*, bert"):
         bench.run_bench(["vgg"], ["torch"])
     with pytest.raises(ConfigError, match="unknown optimizer 'lion'"):
         bench.run_bench(["mlp"], ["torch"], ["lion"])
+    with pytest.raises(ConfigError, match="unknown task 'infer'"):
+        bench.run_bench(["bert"], ["torch"], tasks=["infer"])
+    with pytest.raises(ConfigError, match="'mlp' is trained only; task 'predict' is measured on resnet50, bert"):
+        bench.run_bench(["bert", "mlp"], ["torch"], tasks=["predict"])
     with pytest.raises(UnknownBackend, match="cntk"):
         bench.run_bench(["mlp"], ["cntk"])
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, np.ndarray]:
+    """An ONNX file in the place of an imported model's, and an input."""
+    model = Model(nn.Sequential(nn.Embedding(30522, 4), nn.Flatten(), nn.Linear(512, 2)), SPECS, ["logits"])
+    path = tmp_path_factory.mktemp("bench") / "small.onnx"
+    export(model.graph, path, verify=False)
+    return str(path), IMPORTED["bert"].make_batch(4)[0]
+
+
+COMMON = {"backend": "torch", "model": "bert", "threads": 1, "device": "cpu", "mode": "auto"}
+
+
+def test_an_imported_file_is_trained_and_predicts(small: tuple[str, np.ndarray]) -> None:
+    server = bench_worker.Server()
+    for task in ("train", "predict"):
+        answer = server.answer({"do": "open", "side": "polymodel", "optimizer": "sgd", "task": task, "file": small[0], **COMMON})
+        block = server.answer({"do": "block", "key": answer["key"], "steps": 2})
+        assert block["ms"] > 0
+        assert math.isfinite(block["loss"])
+
+
+def test_the_way_from_a_file_to_a_prediction_is_timed(small: tuple[str, np.ndarray]) -> None:
+    answer = bench_worker.Server().answer({"do": "import", "optimizer": "", "task": "import", "file": small[0], **COMMON})
+    assert 0 < answer["import_s"] < answer["first_s"] < 60
+    assert answer["cpu_s"] > 0
+    assert answer["first"] == pytest.approx(float(load_and_run(*small)), rel=1e-5)
+
+
+def load_and_run(path: str, x: np.ndarray) -> float:
+    result = onnxruntime.InferenceSession(path).run(None, {"x": x})[0]
+    return float(np.asarray(result).ravel()[0])
 
 
 def test_the_gate_sees_load() -> None:
