@@ -22,6 +22,8 @@ class CompileOptions:
         deterministic: only kernels that give the same bits in every run.
         randomness: "reproducible" draws dropout masks from the generator in random.py, "native" in the framework.
         seed: seed of the random streams.
+        max_iterations: iterations that all loops of one call may run on the host together (loops that data ends, or that
+            are too long to be compiled); a file may ask for any number.
     """
 
     compile: str = "auto"
@@ -29,6 +31,7 @@ class CompileOptions:
     deterministic: bool = False
     randomness: str = "reproducible"
     seed: int = 0
+    max_iterations: int = 100_000
 
 
 @final

@@ -17,6 +17,7 @@ import onnx
 from polymodel.errors import GraphError, NeedsHost, NeedsStaticShape, Unsupported
 from polymodel.feeds import check_inputs
 from polymodel.graph import Graph
+from polymodel.host.control import limited
 from polymodel.inference import schema
 from polymodel.passes.control_flow import captured
 from polymodel.passes.expand_functions import expand_functions
@@ -44,7 +45,8 @@ class ByTurns:
     def predict(self, graph: Graph, outputs: Sequence[str], inputs: Mapping[str, Any]) -> Arrays:
         """Evaluate outputs; those of sequence type are lists, an empty optional is None."""
         feeds = check_inputs(graph, inputs, required_inputs(graph, outputs))
-        return self._outputs(graph, tuple(outputs)).run(feeds)
+        with limited(self.program.options.max_iterations):
+            return self._outputs(graph, tuple(outputs)).run(feeds)
 
     def gradients(
         self,
@@ -81,7 +83,8 @@ class ByTurns:
         self, graph: Graph, outputs: tuple[str, ...], feeds: Mapping[str, Any], wrt: Sequence[str], build: Callable[[Plan], Any]
     ) -> tuple[Any, Arrays]:
         trail = Trail()
-        self._outputs(graph, outputs).run(feeds, trail)
+        with limited(self.program.options.max_iterations):
+            self._outputs(graph, outputs).run(feeds, trail)
         given = {n: a for n, a in trail.values.items() if isinstance(a, np.ndarray) and a.dtype.kind not in "OSU"}
         arrays = {**feeds, **given}
         shapes = tuple((n, a.shape) for n, a in arrays.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -93,7 +94,7 @@ class TensorSpec:
         """Number of elements; ShapeError when a size is unknown."""
         if not self.is_static:
             raise ShapeError(f"the number of elements of {self} is unknown")
-        return int(np.prod([d for d in self.shape if isinstance(d, int)], dtype=np.int64))
+        return math.prod(d for d in self.shape if isinstance(d, int))
 
     def bind(self, dims: Mapping[str, int]) -> TensorSpec:
         """The same spec with named sizes replaced by numbers."""

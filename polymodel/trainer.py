@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -111,7 +112,7 @@ class Trainer:
             model.inference_graph(self.loss, self.metrics, output),
             device,
             training=training,
-            options=CompileOptions(given.compile, given.threads, given.deterministic, given.randomness, seed),
+            options=replace(given, seed=seed),
         )
 
     # -- training ---------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from polymodel.host.control import HOST_CONTROL, Trail
 from polymodel.passes.calls import Calls
 from polymodel.passes.control_flow import CONTROL, captured
 from polymodel.passes.expand_functions import expand_nodes
+from polymodel.passes.memory import check_memory
 from polymodel.passes.specialize import prune
 from polymodel.plan import Node, Plan, call_proto
 from polymodel.spec import spec_of_array
@@ -64,7 +65,9 @@ def check_compilable(plan: Plan, program: Program) -> None:
     Raises:
         NeedsHost: a call runs on the host, or makes sizes that are known only once they are computed.
         Unsupported: nobody has a rule for some operators; all are named.
+        GraphError: a value is larger than the memory.
     """
+    check_memory(plan)
     table, static = program.backend.table, not program.backend.capabilities().dynamic_sizes
     sized = all(s.is_static for s in plan.inputs.values())
     missing = []
@@ -256,6 +259,7 @@ class Turns:
         for name, array in calls.known.items():
             calls.specs.setdefault(name, spec_of_array(array))
         plan = prune(Plan(tuple(calls.nodes), inputs, tuple(wanted), calls.known, calls.specs))
+        check_memory(plan)
         run = self.program.compile_plan(plan) if wanted else None
         feeds = tuple(n for n in plan.inputs if n in env)
         known = {n: a for n, a in calls.known.items() if n not in settings}

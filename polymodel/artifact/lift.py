@@ -5,6 +5,9 @@
 2. Upsample and Resize before opset 11 mean x_original = x_resized / scale; the converter makes a Resize with the later
    default half_pixel of both. The model is converted to opset 11 first, where the old meaning can be written down.
 3. Scan of opset 8 runs over a batch: see old_scan.py.
+
+What the standard took back later is rewritten before the checker, which refuses it, runs: GroupNormalization before opset
+21 has a scale and a bias for each group.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import helper, numpy_helper, version_converter
 
@@ -19,6 +23,8 @@ from polymodel.artifact.old_scan import batched_scans
 
 _UNIDIRECTIONAL = 7
 """The opset since which PRelu broadcasts."""
+_BY_CHANNEL = 21
+"""The opset since which GroupNormalization has a scale for each channel."""
 _TRANSFORMS = 11
 """The opset since which Resize says how coordinates are transformed."""
 
@@ -33,6 +39,47 @@ def keep_old_meanings(model: onnx.ModelProto) -> onnx.ModelProto:
     if opset < _TRANSFORMS and any(n.op_type in ("Upsample", "Resize") for n in model.graph.node):
         model = _resized_from_the_edge(model)
     return model
+
+
+def without_deprecated(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model without GroupNormalization of groups: normalized, then scaled and moved with a number for each group."""
+    opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    if opset >= _BY_CHANNEL:
+        return model
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    _replace_old_groups(changed.graph)
+    return changed
+
+
+def _replace_old_groups(graph: onnx.GraphProto) -> None:
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _replace_old_groups(attribute.g)
+        old = node.op_type == "GroupNormalization" and node.domain in ("", "ai.onnx")
+        nodes.extend(_by_group(node) if old else [node])
+    if len(nodes) != len(graph.node):
+        del graph.node[:]
+        graph.node.extend(nodes)
+
+
+def _by_group(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """InstanceNormalization of (N, groups, the rest), which has a scale and a bias for each group."""
+    x, scale, bias = node.input
+    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    y = node.output[0]
+    shape, flat, wide = (f"{y}.{n}" for n in ("shape", "groups", "normal"))
+    target = numpy_helper.from_array(np.array([0, given["num_groups"], -1]), f"{y}.grouping")
+    epsilon = given.get("epsilon", 1e-5)
+    return [
+        helper.make_node("Constant", [], [target.name], value=target),
+        helper.make_node("Shape", [x], [shape]),
+        helper.make_node("Reshape", [x, target.name], [flat]),
+        helper.make_node("InstanceNormalization", [flat, scale, bias], [wide], node.name, epsilon=epsilon),
+        helper.make_node("Reshape", [wide, shape], [y]),
+    ]
 
 
 def _resized_from_the_edge(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -72,7 +119,7 @@ def _slopes_by_channel(model: onnx.ModelProto) -> onnx.ModelProto:
     ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*graph.input, *graph.output, *graph.value_info)}
     ranks.update((t.name, len(t.dims)) for t in graph.initializer)
     taken = {n for node in graph.node for n in (*node.input, *node.output)} | set(ranks)
-    nodes = []
+    nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         x, slope = (ranks.get(n, 0) for n in node.input) if node.op_type == "PRelu" else (0, 0)
         if slope == 1 and x > 2:

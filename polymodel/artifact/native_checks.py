@@ -2,10 +2,12 @@
 
 Shape inference allocates what a file asks for: sixteen gigabytes for a Slice with 2^31 axes. Whatever a file makes this
 code do - use up memory or time, overflow the stack, crash - ends the child process and becomes an ArtifactError. The
-child starts at the first use, lives as long as its parent, may use MEMORY bytes and a hundred for each byte of the
-graph, and sees graphs without weights.
+child starts at the first use, lives as long as its parent, sees graphs without weights, and may use for each graph, over
+what it has at that time, MEMORY bytes and SECONDS of processor time: more for graphs of more bytes. A child that ran out
+of either is replaced at once.
 
-Messages in both directions are a status byte, a length (8 bytes, little endian) and the data.
+Messages in both directions are a status byte, a length (8 bytes, little endian) and the data; the child begins with an
+empty one when it is ready.
 """
 
 from __future__ import annotations
@@ -14,19 +16,24 @@ import atexit
 import contextlib
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
 import threading
 from time import monotonic
-from typing import Any, BinaryIO, final
+from typing import BinaryIO, final
 
-MEMORY = 1 << 30
-_MEMORY_PER_BYTE = 100
-_HEAD = struct.Struct("<BQ")
-_DONE, _REFUSED = 0, 1
-_SECONDS = 10.0  # for any graph
+MEMORY = 1 << 26
+_MEMORY_PER_BYTE = 100  # 100,000 nodes in 5 MB take half a gigabyte
+_MOST_MEMORY = 1 << 30  # of address space, for small graphs, where the child cannot see how much it has
+SECONDS = 0.7
 _SECONDS_PER_MIB = 20.0
+_PATIENCE = 60.0 if hasattr(signal, "setitimer") else 2.0
+"""Seconds to wait for each second of processor time: the child may get no processor. Elsewhere this is the only limit."""
+_START = 120.0  # seconds for a child to import the onnx package
+_HEAD = struct.Struct("<BQ")
+_DONE, _REFUSED, _ENDED = 0, 1, 2
 
 
 def standardize(data: bytes, opset: int) -> bytes:
@@ -37,30 +44,32 @@ def standardize(data: bytes, opset: int) -> bytes:
         opset: older models are lifted to it.
     """
     import onnx
-    from onnx import checker, inliner, shape_inference, version_converter
+    from onnx import checker, inliner, version_converter
 
-    from polymodel.artifact.lift import keep_old_meanings
+    from polymodel.artifact.inferred import infer_fully, infer_plainly, is_complete
+    from polymodel.artifact.lift import keep_old_meanings, without_deprecated
     from polymodel.attention_shapes import clear_wrong_columns
 
     model = onnx.ModelProto.FromString(data)
     if model.functions:
         model = inliner.inline_local_functions(model, convert_version=True)
-    if any(_incomplete(v.type) for v in model.graph.output):
-        model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)  # the checker wants these
-    checker.check_model(model, full_check=True)
+    model = without_deprecated(model)
+    if not all(is_complete(v) for v in model.graph.output):  # the checker wants these
+        found = infer_fully(infer_plainly(model))
+        del model.graph.output[:]
+        model.graph.output.extend(found.graph.output)
+    checker.check_model(model)
+    typed = infer_plainly(model)
     if next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")) < opset:
         ir_version = model.ir_version
         model = version_converter.convert_version(keep_old_meanings(model), opset)
         model.ir_version = max(model.ir_version, ir_version)
-    del model.graph.value_info[:]
-    model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        del model.graph.value_info[:]
+        typed = infer_plainly(model)
+    model = infer_fully(typed)
     clear_wrong_columns(model)
     result: bytes = model.SerializeToString()
     return result
-
-
-def _incomplete(kind: Any) -> bool:
-    return kind.WhichOneof("value") is None or (kind.HasField("tensor_type") and not kind.tensor_type.HasField("shape"))
 
 
 @final
@@ -75,7 +84,10 @@ def ask(data: bytes, opset: int) -> bytes:
         Refused: with the reason.
     """
     with _lock:
-        return _child().ask(struct.pack("<I", opset) + data)
+        try:
+            return _child().ask(struct.pack("<I", opset) + data)
+        finally:
+            _child()  # the next one, if this one ended, starts while nobody waits
 
 
 def start() -> None:
@@ -88,6 +100,7 @@ def start() -> None:
 class _Child:
     def __init__(self) -> None:
         self.owner = os.getpid()
+        self.ready = False
         self.process = subprocess.Popen(
             [sys.executable, "-m", "polymodel.artifact.native_checks"],
             stdin=subprocess.PIPE,
@@ -104,8 +117,12 @@ class _Child:
     def ask(self, data: bytes) -> bytes:
         """One request and its answer."""
         assert self.process.stdin is not None
-        seconds = _SECONDS + _SECONDS_PER_MIB * len(data) / (1 << 20)
+        seconds = _START
         try:
+            if not self.ready:
+                self._read(_HEAD.size, monotonic() + seconds)
+                self.ready = True
+            seconds = _PATIENCE * processor_seconds(len(data))
             self.process.stdin.write(_HEAD.pack(_DONE, len(data)))
             self.process.stdin.write(data)
             self.process.stdin.flush()
@@ -116,9 +133,10 @@ class _Child:
             raise Refused(f"checking the file took more than {seconds:.0f} s") from None
         except (EOFError, BrokenPipeError):
             self.close()
-            code = self.process.returncode
-            raise Refused(f"the file makes the checkers of the onnx package crash (exit code {code})") from None
-        if status == _REFUSED:
+            raise Refused(_why_ended(self.process.returncode, len(data))) from None
+        if status == _ENDED:
+            self.close()
+        if status != _DONE:
             raise Refused(answer.decode(errors="replace"))
         return answer
 
@@ -142,6 +160,17 @@ class _Child:
                 self.process.communicate()
 
 
+def processor_seconds(size: int) -> float:
+    """Seconds of processor time that a graph of so many bytes may take."""
+    return SECONDS + _SECONDS_PER_MIB * size / (1 << 20)
+
+
+def _why_ended(code: int, size: int) -> str:
+    if hasattr(signal, "SIGPROF") and code == -signal.SIGPROF:
+        return f"checking the file takes more than {processor_seconds(size):.1f} s of processor time"
+    return f"the file makes the checkers of the onnx package crash (exit code {code})"
+
+
 _lock = threading.Lock()
 _current: _Child | None = None
 
@@ -162,26 +191,49 @@ def _close() -> None:
         _current.close()
 
 
-def _limit_memory(size: int) -> None:
-    """Allow what a sound graph needs: 100,000 nodes in 5 MB take 0.5 GB of address space."""
+def _limit(size: int) -> None:
+    """Allow what a sound graph of so many bytes needs."""
     try:
         import resource
-    except ImportError:  # Windows has no such limit
+    except ImportError:  # Windows has no such limits
         return
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY + _MEMORY_PER_BYTE * size, resource.RLIM_INFINITY))
+    room = MEMORY + _MEMORY_PER_BYTE * size
+    try:
+        with open("/proc/self/statm") as file:
+            limit = room + int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        limit = room + _MOST_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.setitimer(signal.ITIMER_PROF, processor_seconds(size))  # its signal ends the process
+
+
+def _unlimit() -> None:
+    if hasattr(signal, "ITIMER_PROF"):
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _load_checkers() -> None:
+    """Import what `standardize` imports, before the first limit."""
+    from polymodel import attention_shapes  # noqa: F401
+    from polymodel.artifact import inferred, lift  # noqa: F401
 
 
 def _serve(source: BinaryIO, target: BinaryIO) -> None:
-    while head := source.read(_HEAD.size):
+    _load_checkers()
+    target.write(_HEAD.pack(_DONE, 0))
+    target.flush()
+    status = _DONE
+    while status != _ENDED and (head := source.read(_HEAD.size)):
         data = source.read(_HEAD.unpack(head)[1])
-        _limit_memory(len(data))
+        _limit(len(data))
         try:
             status, answer = _DONE, standardize(data[4:], struct.unpack("<I", data[:4])[0])
         except MemoryError:
-            status, answer = _REFUSED, b"the file asks for more memory than a graph without weights needs"
+            status, answer = _ENDED, b"the file asks for more memory than a graph without weights needs"
         except Exception as error:  # the native code raises many types, RuntimeError among them
             status, answer = _REFUSED, (str(error) or type(error).__name__).encode()
+        _unlimit()
         target.write(_HEAD.pack(status, len(answer)))
         target.write(answer)
         target.flush()

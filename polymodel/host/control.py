@@ -6,14 +6,17 @@ differentiated with the same decisions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import numpy as np
 import onnx
 
-from polymodel.passes.control_flow import attributes_of, key_of, outer_names
+from polymodel.errors import GraphError
+from polymodel.passes.control_flow import attributes_of, iterations_ahead, key_of, outer_names
 from polymodel.spec import dtype_name, numpy_dtype
 
 if TYPE_CHECKING:
@@ -32,6 +35,50 @@ class Trail:
 
     decisions: dict[str, int] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
+
+
+@final
+@dataclass
+class Iterations:
+    """Iterations of all loops of one call, and how many there may be."""
+
+    limit: int
+    done: int = 0
+
+    def add(self, proto: onnx.NodeProto, count: int, trips: int | None) -> None:
+        """Count iterations that are about to run.
+
+        Raises:
+            GraphError: they are too many.
+        """
+        self.done += count
+        self.check(proto, 0, trips)
+
+    def check(self, proto: onnx.NodeProto, ahead: int, trips: int | None) -> None:
+        """See that there may be so many more.
+
+        Raises:
+            GraphError: they are too many.
+        """
+        if self.done + ahead > self.limit:
+            asked = "no trip count" if trips is None else f"a trip count of {trips}"
+            raise GraphError(
+                f"{proto.op_type} {proto.name or key_of(proto)!r} has {asked}: with it the loops of this call run more than "
+                f"{self.limit} iterations on the host. If it is meant to, compile with CompileOptions(max_iterations=...)"
+            )
+
+
+_iterations: ContextVar[Iterations] = ContextVar("iterations")
+
+
+@contextmanager
+def limited(limit: int) -> Iterator[None]:
+    """Allow so many iterations on the host inside."""
+    token = _iterations.set(Iterations(limit))
+    try:
+        yield
+    finally:
+        _iterations.reset(token)
 
 
 Control: TypeAlias = Callable[
@@ -67,8 +114,11 @@ def _loop(turns: Turns, proto: onnx.NodeProto, env: Mapping[str, Any], trail: Tr
     goes_on = bool(np.asarray(turns.value(start, env)).reshape(-1)[0]) if start else True
     state = [turns.value(n, env) for n in names if n]
     piles: list[list[Any]] = [[] for _ in range(len(graph.output) - 1 - len(state))]
-    done = 0
+    done, counted = 0, _iterations.get()
+    if trips is not None and goes_on:
+        counted.check(proto, iterations_ahead(graph, trips, lambda n: env.get(n, turns.constants.get(n))), trips)
     while goes_on and (trips is None or done < trips):
+        counted.add(proto, 1, trips)
         values = (np.asarray(done, np.int64), np.asarray(goes_on), *state)
         feeds = {**outer, **dict(zip((v.name for v in graph.input), values, strict=True))}
         found = body.run(feeds, trail, f"{prefix}{key}/{done}/")
@@ -100,6 +150,7 @@ def _scan(turns: Turns, proto: onnx.NodeProto, env: Mapping[str, Any], trail: Tr
     scanned = [np.moveaxis(np.asarray(turns.value(n, env)), a, 0) for n, a in zip(proto.input[cut:], axes, strict=True)]
     scanned = [x[::-1] if way else x for x, way in zip(scanned, ways, strict=True)]
     piles: list[list[Any]] = [[] for _ in range(len(graph.output) - cut)]
+    _iterations.get().add(proto, len(scanned[0]), len(scanned[0]))
     for step in range(len(scanned[0])):
         values = (*state, *(np.ascontiguousarray(x[step]) for x in scanned))
         found = body.run({**outer, **dict(zip((v.name for v in graph.input), values, strict=True))}, trail, f"{prefix}{key}/{step}/")
@@ -123,6 +174,7 @@ def _sequence_map(
     body, outer = turns.body(key, graph), _captured(turns, graph, env)
     given = [turns.value(n, env) for n in proto.input]
     results: list[list[Any]] = [[] for _ in graph.output]
+    _iterations.get().add(proto, len(given[0]), len(given[0]))
     for i in range(len(given[0])):
         values = [v[i] if isinstance(v, list) else v for v in given]
         found = body.run({**outer, **dict(zip((v.name for v in graph.input), values, strict=True))}, trail, f"{prefix}{key}/{i}/")

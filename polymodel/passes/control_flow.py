@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,6 +66,8 @@ def _loop(calls: Calls, proto: onnx.NodeProto) -> None:
     state = [n for n in state if n]
     trips = _number(calls, limit) if limit else None
     decided = calls.decisions.get(key)
+    if trips is not None and (not condition or _flag(calls, condition)):
+        _check_count(calls, proto, iterations_ahead(body, trips, calls.known.get))
     stacked: list[list[str]] = [[] for _ in range(len(body.output) - 1 - len(state))]
     done = 0
     while trips is None or done < trips:
@@ -99,6 +101,32 @@ def _endless(calls: Calls, limit: str, condition: str) -> bool:
     return bool(limit) or not condition
 
 
+def iterations_ahead(body: onnx.GraphProto, trips: int, known: Callable[[str], Any]) -> int:
+    """How many iterations a Loop will have at least, those of loops inside included, as far as that shows without running it.
+
+    Args:
+        body: of the Loop.
+        trips: its trip count; its first condition is true.
+        known: the value of a name outside of the body, None when that is not known.
+    """
+    if not never_ends_early(body):
+        return 0
+    own = {v.name for v in body.input} | {t.name for t in body.initializer} | {n for node in body.node for n in node.output}
+    inner = 1
+    for node in body.node:
+        if node.op_type == "Loop" and not own.intersection(node.input[:2]):
+            count, flag = (known(n) if n else None for n in node.input[:2])
+            if count is not None and (not node.input[1] or (flag is not None and bool(np.all(flag)))):
+                inner += iterations_ahead(attributes_of(node)["body"], max(0, int(np.max(count))), known)
+    return trips * inner
+
+
+def never_ends_early(body: onnx.GraphProto) -> bool:
+    """Whether the body of a Loop returns the condition that it gets."""
+    goes_on, given = body.output[0].name, body.input[1].name
+    return goes_on == given or any(n.op_type == "Identity" and n.input[0] == given and n.output[0] == goes_on for n in body.node)
+
+
 def _number(calls: Calls, name: str) -> int | None:
     value = calls.known.get(name)
     return None if value is None else int(value.reshape(-1)[0])
@@ -120,6 +148,7 @@ def _scan(calls: Calls, proto: onnx.NodeProto) -> None:
     out_axes = list(given.get("scan_output_axes") or [0] * outs)
     out_ways = list(given.get("scan_output_directions") or [0] * outs)
     length = _length(calls, proto, scanned[0], axes[0])
+    _check_count(calls, proto, length)
     pieces = [_split(calls, n, a, w, length, f"{key}/in_{i}") for i, (n, a, w) in enumerate(zip(scanned, axes, ways, strict=True))]
     stacked: list[list[str]] = [[] for _ in range(outs)]
     for step in range(length):
@@ -268,5 +297,10 @@ def _name(calls: Calls, values: Sequence[str], outputs: Sequence[str]) -> None:
 def _check_size(calls: Calls, proto: onnx.NodeProto) -> None:
     """Iterations count too: a body whose results are all known makes no calls, however often it runs."""
     calls.iterations += 1
-    if max(len(calls.nodes), calls.iterations) > MAX_CALLS:
+    _check_count(calls, proto, 0)
+
+
+def _check_count(calls: Calls, proto: onnx.NodeProto, ahead: int) -> None:
+    """See that the calls made so far fit, and the iterations with those that are sure to come."""
+    if max(len(calls.nodes), calls.iterations + ahead) > MAX_CALLS:
         raise NeedsHost(f"{proto.op_type} {proto.name or key_of(proto)!r} makes more than {MAX_CALLS} calls")

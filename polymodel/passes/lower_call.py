@@ -15,12 +15,15 @@ from polymodel.plan import Node
 from polymodel.spec import Dim, TensorSpec, spec_of_array
 
 _MAX_FOLD = 1 << 20  # elements of a result that is computed ahead
+_CHOOSES = {"NonZero", "Compress"}  # what the data decides, but never more than a place for each axis of each element
 _IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 _IMPURE.add("Dropout")
 # Where the reference operators of onnx 1.23 refuse or mistake what the standard allows (LRN of three axes,
-# GlobalMaxPool of three axes, GatherElements of smaller indices, Gelu), or are slow: the backend computes these itself.
+# GlobalMaxPool of three axes, GatherElements of smaller indices, Gelu), or are slow, without bound for some sizes
+# (Einsum): the backend computes these itself.
 _LEFT = {
     "LRN", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool", "MaxPool", "AveragePool", "LpPool", "GatherElements", "Gelu",
+    "Einsum", "ConvInteger", "QLinearConv", "STFT", "MaxRoiPool",
     "Conv", "ConvTranspose", "DeformConv", "Resize", "GridSample", "RoiAlign", "LSTM", "GRU", "RNN", "Attention", "Col2Im",
     "BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization",
 }
@@ -91,7 +94,10 @@ def _foldable(
         and proto.op_type not in _IMPURE
         and proto.op_type not in _LEFT
         and all(n in known for n in names if n)
-        and all(s.is_static and s.size <= _MAX_FOLD for s in found)
+        and (
+            all(s.is_static and s.size <= _MAX_FOLD for s in found)
+            or (proto.op_type in _CHOOSES and known[names[0]].size <= _MAX_FOLD)
+        )
         and not any(a.HasField("g") or a.graphs for a in proto.attribute)
     )
 
@@ -109,10 +115,14 @@ def _evaluate(
     values = {}
     for name, result, spec in zip((n for n in proto.output if n), results, found, strict=False):
         array = np.asarray(result)
-        if array.shape != spec.shape:
+        if not _fits(array.shape, spec):
             raise ShapeError(f"{proto.name} {proto.op_type}: computed {array.shape}, inferred {spec}")
         values[name] = array
     return values
+
+
+def _fits(shape: Sequence[int], spec: TensorSpec) -> bool:
+    return len(shape) == spec.rank and all(not isinstance(d, int) or d == n for d, n in zip(spec.shape, shape, strict=True))
 
 
 def _attributes(proto: onnx.NodeProto, given: onnx.defs.OpSchema) -> dict[str, Any]:

@@ -1,11 +1,14 @@
-"""Small files that ask for endless work or endless memory: loading and planning end soon, with a clear error where there is one."""
+"""Small files that ask for endless work or endless memory: loaded, refused, or refused when they are run, within a second.
+
+A second is the best of three tries, so that other processes do not count, in a process that has imported the onnx package
+and the framework and has compiled something before: a user waits for these once.
+"""
 
 from __future__ import annotations
 
 import resource
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,9 +17,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from polymodel.artifact.load import load_onnx
-from polymodel.errors import PolymodelError
-from polymodel.passes import control_flow
+from polymodel.errors import ArtifactError, GraphError, NeedsHost
+from polymodel.graph import Graph
+from polymodel.options import CompileOptions
 from polymodel.passes.specialize import specialize
+from polymodel.registry import get_backend
 
 FLOAT = TensorProto.FLOAT
 
@@ -104,6 +109,26 @@ def overflowing_fill() -> onnx.ModelProto:
     return filled("ConstantOfShape", "d", d=np.array([2**62, 2**62], np.int64))
 
 
+def computed_fill() -> onnx.ModelProto:
+    """The size shows when sizes are propagated, where a list of so many sizes would be made."""
+    nodes = [
+        helper.make_node("Mul", ["d", "d"], ["e"]),
+        helper.make_node("ConstantOfShape", ["e"], ["h"]),
+        helper.make_node("Cast", ["h"], ["f"], to=FLOAT),
+        helper.make_node("ReduceSum", ["f"], ["s"], keepdims=0),
+        helper.make_node("Add", ["x", "s"], ["y"]),
+    ]
+    return bomb(nodes, d=np.array([2**19], np.int64))
+
+
+def wide_product() -> onnx.ModelProto:
+    """A product of six vectors of constants, 10^36 multiplications."""
+    names = "abcdef"
+    nodes = [helper.make_node("ConstantOfShape", ["size"], [n]) for n in names]
+    nodes += [helper.make_node("Einsum", list(names), ["s"], equation="a,b,c,d,e,f->"), helper.make_node("Add", ["x", "s"], ["y"])]
+    return bomb(nodes, size=np.array([10**6], np.int64))
+
+
 def growing() -> onnx.ModelProto:
     """Doubles a constant forty times."""
     nodes = [helper.make_node("Concat", [f"h{i}", f"h{i}"], [f"h{i + 1}"], axis=0) for i in range(40)]
@@ -113,37 +138,120 @@ def growing() -> onnx.ModelProto:
 
 ENDLESS = [long_loop, loop_of_constants, nested_loops, nested_loops_of_constants]
 HUGE = [huge_fill, huge_range, huge_tile, huge_expand, huge_pad, overflowing_fill, growing]
+REFUSED = [computed_fill]
+OTHER = [wide_product]
 
 
 def memory() -> int:
+    """KiB at the most so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def seconds(run: Callable[[], Any]) -> float:
+    """The best of three tries."""
+    found = []
+    for _ in range(3):
+        harmless()  # the process of native_checks.py runs
+        start = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
+def harmless() -> Graph:
+    return load_onnx(bomb([helper.make_node("Relu", ["x"], ["y"])]))
+
+
+@pytest.mark.parametrize("make", [*ENDLESS, *HUGE, *OTHER], ids=lambda m: m.__name__)
+def test_loading_ends_within_a_second(make: Callable[[], onnx.ModelProto]) -> None:
+    model = make()
+    harmless()
+    before = memory()
+    assert seconds(lambda: load_onnx(model)) < 1
+    assert memory() - before < 100_000
+
+
+@pytest.mark.parametrize("make", REFUSED, ids=lambda m: m.__name__)
+def test_refused_within_a_second(make: Callable[[], onnx.ModelProto]) -> None:
+    model = make()
+
+    def run() -> None:
+        with pytest.raises(ArtifactError, match="asks for more memory"):
+            load_onnx(model)
+
+    assert seconds(run) < 1
+    assert harmless().inputs == ("x",), "the process of native_checks.py is replaced"
+
+
+@pytest.mark.parametrize("name", ["torch", "tensorflow", "mxnet"])
 @pytest.mark.parametrize("make", [*ENDLESS, *HUGE], ids=lambda m: m.__name__)
-def test_loading_ends_soon(make: Callable[[], onnx.ModelProto]) -> None:
-    load_onnx(bomb([helper.make_node("Relu", ["x"], ["y"])]))  # the process of native_checks.py runs
-    start, before = time.perf_counter(), memory()
-    with suppress(PolymodelError):
-        load_onnx(make())
-    assert time.perf_counter() - start < 8  # inference in the child may fill the memory it is allowed first
-    assert memory() - before < 200_000  # KiB
+def test_running_is_refused_within_a_second(make: Callable[[], onnx.ModelProto], name: str) -> None:
+    backend, feeds = get_backend(name), {"x": np.ones(2, np.float32)}
+    backend.compile(harmless(), "cpu").predict(feeds)
+    graph, before = load_onnx(make()), memory()
+    message = "loops of this call run more than 100000 iterations" if make in ENDLESS else "GiB of memory"
+
+    def run() -> None:
+        with pytest.raises(GraphError, match=message):
+            backend.compile(graph, "cpu").predict(feeds)
+
+    assert seconds(run) < 1
+    assert memory() - before < 100_000
 
 
-@pytest.mark.parametrize("make", [long_loop, loop_of_constants, nested_loops_of_constants], ids=lambda m: m.__name__)
-def test_a_plan_of_endless_work_is_refused(make: Callable[[], onnx.ModelProto], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control_flow, "MAX_CALLS", 300)
+@pytest.mark.parametrize("make", ENDLESS, ids=lambda m: m.__name__)
+def test_a_plan_of_endless_work_is_refused_ahead(make: Callable[[], onnx.ModelProto]) -> None:
+    graph = load_onnx(make())
+
+    def run() -> None:
+        with pytest.raises(NeedsHost, match="makes more than 20000"):
+            specialize(graph, graph.outputs)
+
+    assert seconds(run) < 1
+
+
+@pytest.mark.parametrize("make", [*HUGE, *OTHER], ids=lambda m: m.__name__)
+def test_nothing_huge_is_computed_ahead(make: Callable[[], onnx.ModelProto]) -> None:
     graph = load_onnx(make())
     before = memory()
-    with pytest.raises(PolymodelError, match="makes more than"):
-        specialize(graph, graph.outputs)
-    assert memory() - before < 400_000
-
-
-@pytest.mark.parametrize("make", HUGE, ids=lambda m: m.__name__)
-def test_nothing_huge_is_computed_ahead(make: Callable[[], onnx.ModelProto]) -> None:
-    before, largest = memory(), 0
-    with suppress(PolymodelError):
-        graph = load_onnx(make())
-        largest = max((a.size for a in specialize(graph, graph.outputs).constants.values()), default=0)
+    assert seconds(lambda: specialize(graph, graph.outputs)) < 1
+    largest = max((a.size for a in specialize(graph, graph.outputs).constants.values()), default=0)
     assert largest <= 1 << 20
     assert memory() - before < 200_000
+
+
+def counting(limit: int) -> onnx.ModelProto:
+    """A loop without a trip count that ends when its state reaches a limit; x is added in each iteration."""
+    info = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("Add", ["s", "x"], ["t"]),
+        helper.make_node("ReduceMax", ["t"], ["m"], keepdims=0),
+        helper.make_node("Less", ["m", "limit"], ["go"]),
+    ]
+    inputs = [info("i", TensorProto.INT64, []), info("c", TensorProto.BOOL, []), info("s", FLOAT, [2])]
+    inner = helper.make_graph(nodes, "b", inputs, [info("go", TensorProto.BOOL, []), info("t", FLOAT, [2])])
+    stored = {"limit": np.float32(limit), "zero": np.zeros(2, np.float32)}
+    return bomb([helper.make_node("Loop", ["", "", "zero"], ["y"], body=inner)], **stored)
+
+
+@pytest.mark.parametrize("name", ["torch", "tensorflow", "mxnet"])
+def test_loops_that_data_ends_have_a_limit_that_can_be_set(name: str) -> None:
+    graph = load_onnx(counting(50))
+    for limit, fits in ((50, True), (49, False)):
+        program = get_backend(name).compile(graph, "cpu", options=CompileOptions(max_iterations=limit))
+        for _ in range(2):  # each call has its own iterations
+            if fits:
+                np.testing.assert_array_equal(program.predict({"x": np.ones(2, np.float32)})["y"], [50, 50])
+            else:
+                with pytest.raises(GraphError, match=r"Loop 'y' has no trip count.*more than 49.*max_iterations"):
+                    program.predict({"x": np.ones(2, np.float32)})
+    program = get_backend(name).compile(graph, "cpu", options=CompileOptions(max_iterations=100))
+    with pytest.raises(GraphError, match="more than 100 iterations"):  # x = 0 never gets there
+        program.predict({"x": np.zeros(2, np.float32)})
+
+
+def test_a_loop_within_the_limit_is_written_out() -> None:
+    inner = body([helper.make_node("Relu", ["b_s"], ["b_t"])], "b")
+    model = bomb([helper.make_node("Loop", ["n", "c", "x"], ["y"], body=inner)], n=np.int64(7), c=np.bool_(True))
+    graph = load_onnx(model)
+    assert [n.op_type for n in specialize(graph, graph.outputs).nodes].count("Relu") == 7
