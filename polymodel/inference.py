@@ -21,6 +21,8 @@ OPSET = 23
 _SHAPED_LIKE_INPUT = {"GroupNormalization", "MeanVarianceNormalization"}
 # Attributes whose default the schema's inference does not know.
 _UNINFERRED = {"STFT": ("onesided", 1)}
+# Ranks of what is made from counts, of which the schema's inference says nothing as long as these are unknown.
+_VECTORS = {"HannWindow": 1, "HammingWindow": 1, "BlackmanWindow": 1, "MelWeightMatrix": 2}
 _MAX_DATA = 1024  # elements; shape inference looks at axes, sizes and counts, never at weights
 
 
@@ -136,6 +138,9 @@ def _of_known_rank(
         axes = next((a.ints for a in node.attribute if a.name == "axes"), range(x.rank))
         changed = {a % x.rank for a in axes}
         return TensorSpec(tuple(None if a in changed else d for a, d in enumerate(x.shape)), x.dtype)
+    if node.op_type in _VECTORS:
+        kind = next((a.i for a in node.attribute if a.name == "output_datatype"), onnx.TensorProto.FLOAT)
+        return TensorSpec((None,) * _VECTORS[node.op_type], dtype_name(ir.DataType(kind)))
     if node.op_type == "AffineGrid" and isinstance(rank := x.shape[1], int):
         return TensorSpec((x.shape[0], *[None] * rank, rank), x.dtype)
     return None

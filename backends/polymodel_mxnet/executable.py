@@ -26,8 +26,10 @@ class Executable:
         constants = {n: to_mxnet(a, context) for n, a in lowered.constants.items()}
         fixed = {**bound, **constants}
         self.arguments: list[Any] = [fixed.get(n) for n in lowered.inputs]
-        self.fed = [(i, n) for i, n in enumerate(lowered.inputs) if n not in fixed]
-        data = [i for i, _ in self.fed]
+        self.context = context
+        self.fed = [(i, n) for i, n in enumerate(lowered.inputs) if n not in fixed and n not in lowered.drawn]
+        self.drawn = [(i, lowered.drawn[n]) for i, n in enumerate(lowered.inputs) if n in lowered.drawn]
+        data = [i for i, _ in (*self.fed, *self.drawn)]
         flags = [
             ("static_alloc", True),
             ("static_shape", True),
@@ -42,6 +44,8 @@ class Executable:
         arguments = self.arguments
         for i, name in self.fed:
             arguments[i] = feeds[name]
+        for i, draw in self.drawn:
+            arguments[i] = to_mxnet(draw(), self.context)
         with mxnet.autograd.train_mode():
             results = self.call(*arguments)
         return results if isinstance(results, list) else [results]

@@ -6,7 +6,7 @@ tensors kill the process in several places: it becomes an empty constant, and wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
@@ -19,7 +19,7 @@ from polymodel.spec import TensorSpec, numpy_dtype
 from polymodel_mxnet.compat import mxnet
 from polymodel_mxnet.dtypes import NAMES, check_dtype
 from polymodel_mxnet.rules import TABLE
-from polymodel_mxnet.symbols import Symbol, Trace, constant, op, tracing, variable
+from polymodel_mxnet.symbols import Draw, Symbol, Trace, constant, op, tracing, variable
 
 
 @final
@@ -29,8 +29,9 @@ class Lowered:
 
     Attributes:
         symbol: all outputs in one group.
-        inputs: names of the symbol's arguments, in its order: inputs of the plan and names of `constants`.
+        inputs: names of the symbol's arguments, in its order: inputs of the plan and names of `constants` and `drawn`.
         constants: values of arguments that are no inputs of the plan.
+        drawn: what gives the values of arguments that differ in every run.
         outputs: names of what the symbol returns.
     """
 
@@ -38,6 +39,7 @@ class Lowered:
     inputs: tuple[str, ...]
     constants: dict[str, np.ndarray]
     outputs: tuple[str, ...]
+    drawn: dict[str, Draw] = field(default_factory=dict)
 
 
 def lower(plan: Plan, purpose: str, differentiated: frozenset[str] = frozenset(), detach: int | None = None) -> Lowered:
@@ -64,7 +66,9 @@ def lower(plan: Plan, purpose: str, differentiated: frozenset[str] = frozenset()
         trace.scope = "output"
         results = [_output(plan, values, i, detach) for i in range(len(plan.outputs))]
     symbol = mxnet.sym.Group(results) if len(results) > 1 else results[0]
-    return Lowered(symbol, tuple(symbol.list_inputs()), _used(symbol, trace), plan.outputs)
+    names = symbol.list_inputs()
+    drawn = {n: draw for n, draw in trace.drawn.items() if n in names}
+    return Lowered(symbol, tuple(names), _used(symbol, trace), plan.outputs, drawn)
 
 
 def _readers(plan: Plan) -> dict[str, set[str]]:

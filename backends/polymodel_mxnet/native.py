@@ -104,8 +104,15 @@ def export(block: NativeBlock, prefix: str | Path, shapes: Mapping[str, tuple[in
 
     Returns:
         The two paths, for `read_symbol` or gluon.SymbolBlock.imports.
+
+    Raises:
+        ArtifactError: a random operator of the model has a seed.
     """
     lowered = block.lower(shapes)
+    if lowered.drawn:
+        raise ArtifactError(
+            "the model has random operators with a seed, whose numbers come from outside of MXNet: leave their seed out to export it"
+        )
     symbol, parameters = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-0000.params")
     auxiliary = set(lowered.symbol.list_auxiliary_states())
     arrays = {n: p.data() for n, p in block.collect_params().items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -21,6 +21,10 @@ Symbol: TypeAlias = Any
 """An mxnet.symbol.numpy symbol: it takes part in arithmetic with symbols and numbers."""
 
 
+Draw: TypeAlias = Callable[[], np.ndarray]
+"""Makes an array, another one at every call."""
+
+
 @final
 @dataclass
 class Trace:
@@ -30,6 +34,7 @@ class Trace:
         purpose: "predict", "gradients" or "step".
         fixed: names of values from outside of which nobody takes a derivative.
         constants: arrays that the graph takes besides its inputs, by the name of their variable.
+        drawn: what gives an array for every run, by the name of its variable.
         scope: name of the call being lowered.
         readers: operators that read each value, "" for one that is returned.
         blocked: values that may be in oneDNN's blocked layout.
@@ -40,6 +45,7 @@ class Trace:
     readers: Mapping[str, set[str]] = field(default_factory=dict)
     blocked: frozenset[str] = frozenset()
     constants: dict[str, np.ndarray] = field(default_factory=dict)
+    drawn: dict[str, Draw] = field(default_factory=dict)
     scope: str = ""
     count: int = 0
 
@@ -97,6 +103,14 @@ def constant(array: Any, dtype: str | None = None) -> Symbol:
     trace, data = _trace.get(), np.ascontiguousarray(np.asarray(array, dtype))
     name = f"constant.{len(trace.constants)}"
     trace.constants[name] = data.reshape(np.shape(array))
+    return variable(name)
+
+
+def fresh(draw: Draw) -> Symbol:
+    """An array that is made anew for every run."""
+    trace = _trace.get()
+    name = f"drawn.{len(trace.drawn)}"
+    trace.drawn[name] = draw
     return variable(name)
 
 

@@ -202,5 +202,8 @@ def one_hot(node: Node, index: Symbol, depth: Symbol, values: Symbol) -> Symbol:
     spread.insert(axis, 1)
     line[axis] = size
     hot = op("_npi_equal", reshape(index, spread), constant(np.arange(size, dtype=np.int64).reshape(line)))
-    off, on = (reshape(op("slice_axis", values, axis=0, begin=i, end=i + 1), ()) for i in (0, 1))
-    return op("_npi_where", hot, on, off)
+    kind = node.dtype(2)
+    pair = cast(values, "uint8") if kind == "bool" else values  # no slices of bool
+    off, on = (reshape(op("slice_axis", pair, axis=0, begin=i, end=i + 1), ()) for i in (0, 1))
+    chosen = op("_npi_where", hot, on, off)
+    return cast(chosen, kind) if kind == "bool" else chosen

@@ -1,12 +1,18 @@
-"""Random operators, drawn by MXNet's own generator, which has one state for all of them: a seed of a call is not used."""
+"""Random operators. MXNet's own generator has one state for all of them, so a call with a seed draws from NumPy's.
+
+A program that is compiled again draws the same numbers, run for run; every run draws others.
+"""
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 
+from polymodel import random
 from polymodel.plan import Node
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, cast, constant, op
+from polymodel_mxnet.symbols import Draw, Symbol, cast, constant, fresh, op
 
 
 @TABLE.rule("Dropout", since=7)
@@ -43,6 +49,25 @@ def bernoulli(node: Node, p: Symbol) -> Symbol:
 def _draw(node: Node, name: str, kind: str, **limits: float) -> Symbol:
     """Numbers of the output's shape; drawn in float32 where the type is smaller."""
     work = kind if kind in ("float32", "float64") else "float32"
-    drawn = op("BlockGrad", op(name, size=node.out_shape(), dtype=work, **limits))
-    drawn = op("_npi_add", drawn, constant(np.zeros((), work)))  # a graph without any input cannot run
+    seed = node.attr("seed")
+    if seed is None:
+        drawn = op("BlockGrad", op(name, size=node.out_shape(), dtype=work, **limits))
+        drawn = op("_npi_add", drawn, constant(np.zeros((), work)))  # a graph without any input cannot run
+    else:
+        drawn = op("BlockGrad", fresh(_stream(name, float(seed), node.out_shape(), work, tuple(limits.values()))))
     return drawn if work == kind else cast(drawn, kind)
+
+
+def _stream(name: str, seed: float, shape: tuple[int, ...], kind: str, limits: tuple[float, ...]) -> Draw:
+    """Draws of one call, in the order of its runs."""
+    runs, dtype = count(), np.dtype(kind)
+
+    def draw() -> np.ndarray:
+        generator = random.generator(int(np.float32(seed).view(np.int32)), "operator", name, next(runs))
+        if name == "_npi_normal":
+            mean, scale = limits
+            return np.asarray(mean + scale * generator.standard_normal(shape, dtype), dtype)
+        low, high = limits
+        return np.asarray(low + (high - low) * generator.random(shape, dtype), dtype)
+
+    return draw
