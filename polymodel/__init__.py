@@ -20,6 +20,7 @@ _PUBLIC = {
     "Program": "polymodel.backend",
     "Backend": "polymodel.backend",
     "backends": "polymodel.registry",
+    "compare": "polymodel_conformance.comparison.run",
     "get_backend": "polymodel.registry",
     "compile": "polymodel.registry",
     "load_onnx": "polymodel.artifact.load",
@@ -42,6 +43,7 @@ __all__ = [
     "__version__",
     "backends",
     "callbacks",
+    "compare",
     "compile",
     "custom",
     "errors",
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from polymodel.registry import backends, compile, get_backend
     from polymodel.spec import TensorSpec
     from polymodel.trainer import Trainer
+    from polymodel_conformance.comparison.run import compare
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ import typer
 from polymodel import __version__
 from polymodel.cli.backends import backends
 from polymodel.cli.bench import bench
+from polymodel.cli.compare import compare
 from polymodel.cli.conformance import conformance
 from polymodel.cli.doctor import doctor
 from polymodel.cli.evaluate import evaluate
@@ -27,7 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (train, finetune, evaluate, predict, export, inspect, verify, conformance, bench, backends, doctor):
+for _command in (
+    train, finetune, evaluate, predict, export, inspect, verify, compare, conformance, bench, backends, doctor,
+):  # fmt: skip
     app.command()(_command)
 
 

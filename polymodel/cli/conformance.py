@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from polymodel.cli.errors import reported
-from polymodel.cli.options import BackendNames, Debug, Json, names
+from polymodel.cli.options import BackendNames, Debug, Json, interpreters, names
 from polymodel.errors import BackendUnavailable, ConfigError
 
 SUITES = ("levels", "onnx", "random")
@@ -76,12 +76,9 @@ def conformance(
     except ModuleNotFoundError as error:
         raise BackendUnavailable(f"no conformance suite ({error}): pip install -e . in a checkout") from error
 
-    wrong = [p for p in python or () if "=" not in p]
-    if wrong:
-        raise ConfigError(f"--python {wrong[0]}: expected BACKEND=PATH")
+    pythons = interpreters(python)
     if not all(n.isdigit() for n in names(levels)):
         raise ConfigError(f"--levels {levels}: expected numbers with commas between")
-    pythons = dict(p.split("=", 1) for p in python or ())
     asked = names(backends) or list(registered())
     if suite not in SUITES:
         raise ConfigError(f"unknown suite {suite!r}; expected one of {', '.join(SUITES)}")

@@ -34,28 +34,12 @@ def export(
 
       polymodel export runs/digits-mxnet --checkpoint latest --opset 20
     """
-    from polymodel import checkpoint
     from polymodel.artifact.export import export as write
-    from polymodel.cli.run_folder import RunFolder
-    from polymodel.experiment import build_model
-    from polymodel.matching import match_model
+    from polymodel.cli.run_folder import RunFolder, facts_of
 
-    folder = RunFolder(run)
-    config = folder.config()
-    model = build_model(config)
-    path = folder.checkpoint(which)
-    state = checkpoint.load(path)
-    match_model(path, state, model.graph)
-    model.values = {**state.parameters, **state.buffers}
-    backend = dict(state.record.get("backend", {}))
-    metadata = {
-        "backend": str(backend.pop("name", "")),
-        **{f"version.{n}": str(v) for n, v in backend.items()},
-        "seed": str(state.record.get("seed")),
-        "step": str(state.record.get("step")),
-    }
+    graph, path, record = RunFolder(run).trained(which)
     file = output or run / "model.onnx"
-    write(model.graph, file, verify=verify, metadata=metadata, opset=opset)
+    write(graph, file, verify=verify, metadata=facts_of(record), opset=opset)
     if json_output:
         print(json.dumps({"output": str(file), "checkpoint": str(path), "verified": verify, "opset": opset}))
     else:

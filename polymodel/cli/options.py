@@ -7,6 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from polymodel.errors import ConfigError
 from polymodel.registry import backends
 
 
@@ -16,6 +17,18 @@ def _backends(incomplete: str) -> list[str]:
 
 def _split(text: str | None) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()] if text else []
+
+
+def interpreters(given: list[str] | None) -> dict[str, str]:
+    """Interpreter by backend, of a repeated --python BACKEND=PATH.
+
+    Raises:
+        ConfigError: one is written otherwise.
+    """
+    wrong = [p for p in given or () if "=" not in p]
+    if wrong:
+        raise ConfigError(f"--python {wrong[0]}: expected BACKEND=PATH")
+    return dict(p.split("=", 1) for p in given or ())
 
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]

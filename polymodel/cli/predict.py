@@ -35,7 +35,7 @@ def predict(
     """
     import numpy as np
 
-    from polymodel import checkpoint, sources
+    from polymodel import sources
     from polymodel.data import Samples
     from polymodel.registry import choose_backend
     from polymodel.registry import compile as lower
@@ -46,17 +46,11 @@ def predict(
         graph, preferred, where = load_onnx(source), None, device or "auto"
     else:
         from polymodel.cli.run_folder import RunFolder
-        from polymodel.experiment import build_model
-        from polymodel.matching import match_model
 
         folder = RunFolder(source)
         config = folder.config()
-        model = build_model(config)
-        path = folder.checkpoint(which)
-        state = checkpoint.load(path)
-        match_model(path, state, model.graph)
-        model.values = {**state.parameters, **state.buffers}
-        graph, preferred, where = model.graph, config.backend, device or config.device
+        graph, _, _ = folder.trained(which)
+        preferred, where = config.backend, device or config.device
     samples = Samples.of(graph, sources.read_inputs(inputs, list(graph.inputs)))
     program = lower(graph, choose_backend(backend, preferred), where)
     parts = [program.predict(feeds) for feeds in samples.batches(batch_size)]

@@ -14,14 +14,18 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from polymodel import checkpoint, config_file
 from polymodel.callbacks.checkpoints import best
 from polymodel.config import Config
 from polymodel.errors import ConfigError, TrainingError
+from polymodel.experiment import build_model
+from polymodel.graph import Graph
+from polymodel.matching import match_model
 from polymodel.trainer import Trainer
 
 _PACKAGES = ("polymodel-ml", "numpy", "onnx", "onnx-ir", "onnxruntime", "safetensors")
@@ -106,6 +110,31 @@ class RunFolder:
         if which == "best":
             return best(self.checkpoints) or checkpoint.resolve(self.checkpoints)
         return checkpoint.resolve(self.checkpoints if which == "latest" else which)
+
+    def trained(self, which: str) -> tuple[Graph, Path, Mapping[str, Any]]:
+        """The run's inference graph with the values of a checkpoint, where those lie, and what the checkpoint says of itself.
+
+        Raises:
+            ConfigError: the folder holds no run.
+            CheckpointError: there is no such checkpoint, or it is of another model.
+        """
+        model = build_model(self.config())
+        path = self.checkpoint(which)
+        state = checkpoint.load(path)
+        match_model(path, state, model.graph)
+        model.values = {**state.parameters, **state.buffers}
+        return model.graph, path, state.record
+
+
+def facts_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """What an artifact says about the checkpoint that it was made of."""
+    backend = dict(record.get("backend", {}))
+    return {
+        "backend": str(backend.pop("name", "")),
+        **{f"version.{n}": str(v) for n, v in backend.items()},
+        "seed": str(record.get("seed")),
+        "step": str(record.get("step")),
+    }
 
 
 def _versions() -> dict[str, str | None]:

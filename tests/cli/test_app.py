@@ -13,7 +13,7 @@ from polymodel import __version__
 from polymodel.cli.errors import code_of
 from polymodel.errors import BackendUnavailable, CheckpointError, ConfigError, DeviceUnavailable, UnknownBackend
 
-COMMANDS = ["train", "finetune", "evaluate", "predict", "export", "inspect", "verify", "conformance", "bench", "backends",
+COMMANDS = ["train", "finetune", "evaluate", "predict", "export", "inspect", "verify", "compare", "conformance", "bench", "backends",
             "doctor"]  # fmt: skip
 
 

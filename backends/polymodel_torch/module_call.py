@@ -1,0 +1,34 @@
+"""Calling a user's own module with NumPy arrays, in evaluation mode: what `polymodel compare` judges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def call_module(module: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of a torch.nn.Module, nested ones one after the other.
+
+    Args:
+        module: is put into evaluation mode.
+        arrays: its arguments in their order.
+    """
+    with torch.no_grad():
+        found = module.eval()(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
+    return [t.detach().cpu().numpy() for t in _flat(found)]
+
+
+def version() -> str:
+    """Of the framework."""
+    return str(torch.__version__)
+
+
+def _flat(found: Any) -> Iterator[torch.Tensor]:
+    if isinstance(found, torch.Tensor):
+        yield found
+    elif found is not None:
+        for part in found.values() if isinstance(found, Mapping) else found:
+            yield from _flat(part)
