@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -13,6 +14,7 @@ from polymodel.errors import NeedsHost
 from polymodel.passes.control_flow import CONTROL, write_out
 from polymodel.passes.flex_attention import write_flex_attention
 from polymodel.passes.lower_call import lower_call
+from polymodel.passes.sizes import Sizes
 from polymodel.plan import Node
 from polymodel.spec import TensorSpec, spec_of_array
 
@@ -42,6 +44,7 @@ class Calls:
         self.opsets = opsets
         self.decisions = decisions or {}
         self.given = given
+        self.sizes = Sizes(specs, known)
         self.nodes: list[Node] = []
         self.iterations = 0  # of all loops together
         self.taken: dict[str, int] = {}  # decisions that were made here
@@ -61,13 +64,29 @@ class Calls:
         if proto.op_type == "FlexAttention" and proto.domain == "ai.onnx.preview":
             write_flex_attention(self, proto)
             return
+        if (value := self.sizes.value(proto)) is not None:
+            self.constant(proto.output[0], value)
+            return
+        reshaped = self.sizes.reshaped(proto)
+        if reshaped is not None:
+            proto = self._reshape(proto, reshaped[0])
         call = lower_call(proto, self.specs, self.known, self.opsets[proto.domain])
+        self.sizes.follow(proto)
         if isinstance(call, Node):
+            if reshaped is not None:
+                call = replace(call, outputs=(reshaped[1],))
             self.nodes.append(call)
             self.specs.update((n, s) for n, s in zip(call.output_names, call.outputs, strict=True) if n)
         else:
             self.known.update(call)
             self.specs.update((n, spec_of_array(a)) for n, a in call.items())
+
+    def _reshape(self, proto: onnx.NodeProto, sizes: np.ndarray) -> onnx.NodeProto:
+        """A Reshape to known sizes."""
+        new = onnx.NodeProto()
+        new.CopyFrom(proto)
+        new.input[1] = self.constant(f"{proto.output[0]}:sizes", sizes)
+        return new
 
     def call(self, op_type: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
         """Add a call of an operator of the standard."""

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from polymodel.errors import GraphError, ShapeError
 from polymodel.inference import describe, infer, schema
 from polymodel.plan import Node
-from polymodel.spec import Dim, TensorSpec, spec_of_array
+from polymodel.spec import Dim, TensorSpec, onnx_dtype, spec_of_array
 
 _MAX_FOLD = 1 << 20  # elements of a result that is computed ahead
 _CHOOSES = {"NonZero", "Compress"}  # what the data decides, but never more than a place for each axis of each element
@@ -49,6 +49,8 @@ def lower_call(
         sizes = _sizes(proto, s)
         if all(isinstance(d, int) for d in sizes):
             return {outs[0]: np.array(sizes if proto.op_type == "Shape" else s.size, np.int64)}
+    if proto.op_type == "CastLike" and proto.domain == "" and names[0] in known and (like := inputs[1]) is not None:
+        proto, names, inputs = _cast(proto, like), names[:1], inputs[:1]
     if not proto.name:
         proto.name = proto.op_type
     found = infer(proto, list(inputs), known, opset)
@@ -67,6 +69,16 @@ def lower_call(
         outputs=tuple(found),
         constants={i: known[n] for i, n in enumerate(names) if n in known},
     )
+
+
+def _cast(proto: onnx.NodeProto, like: TensorSpec) -> onnx.NodeProto:
+    """CastLike as the Cast that it is: of the other value it wants the type only."""
+    cast = onnx.NodeProto()
+    cast.CopyFrom(proto)
+    cast.op_type = "Cast"
+    del cast.input[1:]
+    cast.attribute.append(onnx.helper.make_attribute("to", onnx_dtype(like.dtype).value))
+    return cast
 
 
 def _spec(name: str, specs: Mapping[str, TensorSpec], known: Mapping[str, np.ndarray]) -> TensorSpec:

@@ -85,7 +85,43 @@ def test_transpose_that_moves_nothing_is_no_pattern(table: RuleTable) -> None:
         square = b.parameter("s", np.ones((3, 3), np.float32))
         return {"y": b.op("MatMul", x, b.op("Transpose", square, perm=[0, 1]))}
 
-    assert kinds(fuse(plan_of(build), table)) == ["Transpose", "MatMul"]
+    plan = fuse(plan_of(build), table)
+    assert kinds(plan) == ["Transpose", "Linear"]
+    assert plan.nodes[1].attr("transB") == 0
+
+
+@pytest.mark.parametrize("operator", ["MatMul", "Gemm"])
+def test_a_weight_that_is_not_transposed(table: RuleTable, operator: str) -> None:
+    def build(b: Builder, x: Tensor, w: Tensor, c: Tensor) -> dict[str, Tensor]:
+        weight = b.parameter("v", np.ones((3, 5), np.float32))
+        return {"y": b.op("MatMul", x, weight) + c if operator == "MatMul" else b.op("Gemm", x, weight, c)}
+
+    plan = fuse(plan_of(build), table)
+    assert kinds(plan) == ["Linear"]
+    assert plan.nodes[0].attr("transB") == 0
+    assert plan.nodes[0].input_names == ("x", "v", "b")
+
+
+def test_a_bias_as_long_as_the_input_is_none(table: RuleTable) -> None:
+    """Of (in, out) the bias is (out,)."""
+
+    def build(b: Builder, x: Tensor, w: Tensor, c: Tensor) -> dict[str, Tensor]:
+        return {"y": b.op("MatMul", x, b.parameter("v", np.ones((3, 1), np.float32))) + np.ones(3, np.float32)}
+
+    assert kinds(fuse(plan_of(build), table)) == ["Linear", "Add"]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_convolution_loses_a_bias_of_zeros(table: RuleTable, number: int) -> None:
+    table.rule("Conv", since=1)(lambda node, *inputs: inputs)
+
+    def build(b: Builder, x: Tensor, w: Tensor, c: Tensor) -> dict[str, Tensor]:
+        kernel = b.parameter("k", np.ones((5, 3, 1), np.float32))
+        return {"y": b.op("Conv", x, kernel, b.constant(np.full(5, number, np.float32)))}
+
+    plan = fuse(plan_of(build, ("n", 3, 4)), table)
+    assert len(plan.nodes[0].input_names) == 2 + number
+    assert len(plan.nodes[0].inputs) == 2 + number
 
 
 def test_an_output_never_vanishes(table: RuleTable) -> None:

@@ -88,12 +88,13 @@ def gemm(node: Node, a: Symbol, b: Symbol, c: Symbol = None) -> Symbol:
 
 @TABLE.rule("Linear", since=1, domain="polymodel")
 def linear(node: Node, x: Symbol, weight: Symbol, bias: Symbol = None) -> Symbol:
-    kind = node.dtype()
-    if node.dim(1, 1) == 0:
+    kind, transposed = node.dtype(), bool(node.attr("transB"))
+    if node.dim(1, 1 if transposed else 0) == 0:
         zero = constant(np.zeros(node.out_shape(), kind))
         return zero if bias is None else op("_npi_add", zero, bias)
     bias = None if bias is None else to_work(bias, kind)
-    return from_work(dense(to_work(x, kind), to_work(weight, kind), node.dim(1, 0), bias), kind)
+    weight = weight if transposed else transpose(weight, (1, 0))
+    return from_work(dense(to_work(x, kind), to_work(weight, kind), node.out_shape()[-1], bias), kind)
 
 
 @TABLE.rule("Einsum", since=12)

@@ -30,9 +30,13 @@ def rows_times(x: Any, w: Any) -> Any:
 def linear(node: Node, x: Any, w: Any, b: Any = None) -> Any:
     dims = sizes(x)
     flat = x if len(dims) == 2 else tf.reshape(x, [-1, dims[-1]])
-    y = _times_transposed(flat, w) if INSIDE_XLA.get() else tf.matmul(flat, w, transpose_b=True)
+    transposed = bool(node.attr("transB"))
+    if INSIDE_XLA.get():
+        y = _times_transposed(flat, w) if transposed else _times(flat, w)
+    else:
+        y = tf.matmul(flat, w, transpose_b=transposed)
     y = y if b is None else tf.nn.bias_add(y, b)
-    return y if len(dims) == 2 else tf.reshape(y, [*dims[:-1], w.shape[0]])
+    return y if len(dims) == 2 else tf.reshape(y, [*dims[:-1], sizes(w)[0 if transposed else 1]])
 
 
 @tf.custom_gradient
@@ -52,6 +56,20 @@ def _times_transposed(x: Any, w: Any) -> Any:
         return tf.matmul(dy, w), by_weight
 
     return tf.matmul(x, w, transpose_b=True), backward
+
+
+@tf.custom_gradient
+def _times(x: Any, w: Any) -> Any:
+    """x (rows, in) times w (in, out), inside XLA: see _times_transposed."""
+
+    def backward(dy: Any) -> tuple[Any, Any]:
+        if w.shape[0] <= w.shape[1]:
+            by_weight = tf.matmul(xla_kept(tf.transpose(x)), dy)
+        else:
+            by_weight = tf.transpose(xla_kept(tf.matmul(xla_kept(tf.transpose(dy)), x)))
+        return tf.matmul(dy, w, transpose_b=True), by_weight
+
+    return tf.matmul(x, w), backward
 
 
 @TABLE.rule("MatMul", since=9)

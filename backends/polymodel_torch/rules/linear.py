@@ -13,6 +13,8 @@ from polymodel_torch.rules.table import TABLE, leaf
 
 @TABLE.rule("Linear", since=1, domain="polymodel")
 def linear(node: Node, x: Any, w: Any, b: Any = None) -> Any:
+    if not node.attr("transB"):
+        w = torch.t(w)
     on_cpu = torch.get_default_device().type == "cpu"  # the device that the plan is lowered for
     if on_cpu and node.dtype() == "float32" and prefers_onednn():
         return leaf(products.linear)(x, w, b)
