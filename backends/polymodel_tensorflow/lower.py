@@ -24,16 +24,19 @@ _NOT_FOR_XLA = frozenset(
 _XLA_FLOATS = frozenset({"float32", "float64"})
 
 
-def prepare(plan: Plan, differentiated: Iterable[str] = ()) -> Plan:
+def prepare(plan: Plan, differentiated: Iterable[str] = (), *, derivatives: bool = True) -> Plan:
     """Fuse what has a fast kernel, expand what has no rule, and refuse element types that TensorFlow lacks.
 
     Args:
         plan: from `specialize`.
         differentiated: outputs that are differentiated. TensorFlow's fused batch normalization has no derivative of
             its statistics: a call whose statistics are among them is marked, and its rule composes them.
+        derivatives: whether anything may be differentiated; without, normalizations are marked for the fused kernel,
+            which has no derivative by the running statistics.
     """
     plan = expand_functions(fuse(plan, TABLE), TABLE)
-    plan = replace(plan, nodes=tuple(_marked(node, frozenset(differentiated)) for node in plan.nodes))
+    nodes = (_marked(node, frozenset(differentiated), derivatives) for node in plan.nodes)
+    plan = replace(plan, nodes=tuple(nodes))
     for node in plan.nodes:
         TABLE.find(node)
     for name in (*plan.inputs, *plan.constants):
@@ -41,10 +44,13 @@ def prepare(plan: Plan, differentiated: Iterable[str] = ()) -> Plan:
     return plan
 
 
-def _marked(node: Node, differentiated: frozenset[str]) -> Node:
-    if node.op_type == "BatchNormalization" and differentiated.intersection(node.output_names[1:]):
-        return replace(node, attributes={**node.attributes, "statistics_have_gradients": 1})
-    return node
+def _marked(node: Node, differentiated: frozenset[str], derivatives: bool) -> Node:
+    if node.op_type != "BatchNormalization":
+        return node
+    marks = {"inference": int(not derivatives)}
+    if differentiated.intersection(node.output_names[1:]):
+        marks["statistics_have_gradients"] = 1
+    return replace(node, attributes={**node.attributes, **marks})
 
 
 Settle: TypeAlias = Callable[[str, Any], Any]

@@ -76,7 +76,7 @@ class TensorFlowProgram(Program):
     # -- compiled functions -----------------------------------------------------------------------------------------
 
     def _compile_predict(self, plan: Plan) -> Predict:
-        plan = prepare(plan)
+        plan = prepare(plan, derivatives=False)
         fed = self._fed(plan)
 
         def body(*tensors: Any) -> list[Any]:

@@ -195,9 +195,15 @@ def round_(node: Node, x: Symbol) -> Symbol:
 def relu_rule(node: Node, x: Symbol) -> Symbol:
     if not is_float(node.dtype()):
         return op("_npi_maximum_scalar", x, scalar=0.0, is_int=True)
-    if node.dtype() == "float32" and node.rank() == 4 and current_trace().purpose != "predict":
+    trace = current_trace()
+    hidden = trace.purpose != "predict" or trace.readers[node.output_names[0]] <= _ZERO_IS_ZERO
+    if node.dtype() == "float32" and node.rank() == 4 and hidden:
         return _blocked_relu(x)
     return relu(x)
+
+
+_ZERO_IS_ZERO = frozenset({"Conv", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean"})
+"""Operators for which -0.0 is as good as 0.0: a prediction rectifies on the blocked layout where nothing else reads."""
 
 
 def _blocked_relu(x: Symbol) -> Symbol:

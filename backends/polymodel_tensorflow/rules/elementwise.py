@@ -70,14 +70,21 @@ def relu(node: Node, x: Any) -> Any:
     """A NaN stays one: see `unfused`."""
     if node.dtype() in _WIDER:
         return tf.cast(tf.nn.relu(tf.cast(x, tf.int64)), x.dtype)
-    return tf.nn.relu(unfused(x) if x.op.type in ("BiasAdd", "AddV2") else x)
+    return tf.nn.relu(unfused(x) if x.op.type in _FUSED_WITH_RELU and not _is_training(x) else x)
+
+
+_FUSED_WITH_RELU = frozenset({"BiasAdd", "AddV2", "FusedBatchNormV3"})
+
+
+def _is_training(x: Any) -> bool:
+    return x.op.type == "FusedBatchNormV3" and bool(x.op.get_attr("is_training"))
 
 
 @tf.custom_gradient
 def unfused(x: Any) -> Any:
     """The same value, from an operator that the graph optimizer neither removes nor fuses.
 
-    Product, bias and relu fused into one oneDNN kernel turn NaN into 0; the same three one by one keep it.
+    Product or normalization, bias and relu fused into one oneDNN kernel turn NaN into 0; one by one they keep it.
     """
     return tf.raw_ops.PlaceholderWithDefault(input=x, shape=x.shape), lambda d: d
 

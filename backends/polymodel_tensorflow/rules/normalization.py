@@ -23,9 +23,15 @@ def batch_normalization(node: Node, x: Any, scale: Any, bias: Any, mean: Any, va
     """x has channels last. Running statistics follow the standard: biased variance, running * momentum + batch * (1 - m).
 
     TensorFlow's fused kernel has no derivative of the statistics that it returns, and says 0: where they are
-    differentiated (lower.prepare marks such calls), they are composed.
+    differentiated (lower.prepare marks such calls), they are composed. In inference mode it has none by the running
+    statistics: it is used where lower.prepare says that nothing is differentiated.
     """
     if not node.attr("training_mode"):
+        if node.attr("inference") and node.rank() == 4 and {node.dtype(i) for i in range(5)} == {"float32"}:
+            y: Any = tf.raw_ops.FusedBatchNormV3(
+                x=x, scale=scale, offset=bias, mean=mean, variance=variance, epsilon=node.attr("epsilon"), is_training=False
+            ).y
+            return y
         wide = variance.dtype
         factor = tf.cast(scale, wide) * tf.math.rsqrt(variance + _eps(node, variance))
         shift = tf.cast(bias, wide) - mean * factor
