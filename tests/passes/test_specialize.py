@@ -12,11 +12,11 @@ from polymodel.passes.specialize import specialize
 from polymodel.spec import TensorSpec
 
 
-def shapes() -> Graph:
+def shapes(last: int | str = 6) -> Graph:
     """y = x reshaped by arithmetic on its own shape; z = something else."""
     b = Builder()
     with b.active():
-        x = b.input("x", TensorSpec(("n", 4, 6)))
+        x = b.input("x", TensorSpec(("n", 4, last)))
         rows = b.op("Shape", x, start=0, end=1)
         rest = b.op("Mul", b.op("Shape", x, start=1, end=2), b.op("Shape", x, start=-1))
         b.output("y", b.op("Reshape", x, b.op("Concat", rows, rest, axis=0)))
@@ -34,12 +34,18 @@ def test_known_sizes_make_shape_arithmetic_a_constant() -> None:
 
 
 def test_unknown_sizes_stay_in_the_plan() -> None:
-    plan = specialize(shapes(), ["y"])
-    assert [n.op_type for n in plan.nodes] == ["Shape", "Concat", "Reshape"]
+    plan = specialize(shapes("m"), ["y"])
+    assert [n.op_type for n in plan.nodes] == ["Shape", "Shape", "Mul", "Concat", "Reshape"]
     with pytest.raises(NeedsStaticShape, match=r"the value of input 1 .* is unknown when lowering"):
         plan.nodes[-1].const(1)
     with pytest.raises(NeedsStaticShape, match="axis 0 of input 0 is unknown"):
         plan.nodes[-1].shape(0)
+
+
+def test_one_unknown_size_needs_no_arithmetic() -> None:
+    (node,) = specialize(shapes(), ["y"]).nodes
+    assert node.const(1).tolist() == [-1, 24]
+    assert node.outputs[0].shape == ("n", 24)
 
 
 def test_only_what_is_needed_is_there() -> None:
