@@ -1,10 +1,12 @@
 """Old meanings that the version converter of the onnx package leaves behind: rewritten before it runs.
 
-1. PRelu before opset 7 takes one slope for each channel as a vector; since then slopes broadcast like NumPy arrays, from
-   the last axis. The vector gets an axis of size 1 for each axis behind the channels.
+1. Before opset 7 PRelu takes one slope for each channel as a vector, and binary operators say at which axis the second
+   input begins; since then arrays broadcast like NumPy's, from the last axis. The smaller one gets an axis of size 1 for
+   each axis behind its own.
 2. Upsample and Resize before opset 11 mean x_original = x_resized / scale; the converter makes a Resize with the later
    default half_pixel of both. The model is converted to opset 11 first, where the old meaning can be written down.
 3. Scan of opset 8 runs over a batch: see old_scan.py.
+4. Hardmax before opset 13 takes its input for a matrix, as Softmax does, which the converter rewrites.
 
 What the standard took back later is rewritten before the checker, which refuses it, runs: GroupNormalization before opset
 21 has a scale and a bias for each group.
@@ -22,9 +24,12 @@ from onnx import helper, numpy_helper, version_converter
 from polymodel.artifact.old_scan import batched_scans
 
 _UNIDIRECTIONAL = 7
-"""The opset since which PRelu broadcasts."""
+"""The opset since which arrays broadcast from the last axis."""
+_BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Less", "Greater"})
 _BY_CHANNEL = 21
 """The opset since which GroupNormalization has a scale for each channel."""
+_OF_ONE_AXIS = 13
+"""The opset since which Hardmax looks along one axis."""
 _TRANSFORMS = 11
 """The opset since which Resize says how coordinates are transformed."""
 
@@ -32,10 +37,12 @@ _TRANSFORMS = 11
 def keep_old_meanings(model: onnx.ModelProto) -> onnx.ModelProto:
     """A model of an old opset whose operators mean after conversion what they meant before."""
     opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-    if opset < _UNIDIRECTIONAL and any(n.op_type == "PRelu" for n in model.graph.node):
-        model = _slopes_by_channel(model)
+    if opset < _UNIDIRECTIONAL and any(n.op_type == "PRelu" or _begins_at(n) is not None for n in model.graph.node):
+        model = _aligned_from_the_end(model)
     if opset == 8 and any(n.op_type == "Scan" for n in model.graph.node):
         model = batched_scans(model)
+    if opset < _OF_ONE_AXIS and any(n.op_type == "Hardmax" for n in model.graph.node):
+        model = _hardmax_of_matrices(model)
     if opset < _TRANSFORMS and any(n.op_type in ("Upsample", "Resize") for n in model.graph.node):
         model = _resized_from_the_edge(model)
     return model
@@ -82,6 +89,27 @@ def _by_group(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     ]
 
 
+def _hardmax_of_matrices(model: onnx.ModelProto) -> onnx.ModelProto:
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    del changed.graph.node[:]
+    for node in model.graph.node:
+        changed.graph.node.extend(_hardmax_of_matrix(node) if node.op_type == "Hardmax" else [node])
+    return changed
+
+
+def _hardmax_of_matrix(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    x, y = node.input[0], node.output[0]
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+    sizes, flat, hard = (f"{y}.{n}" for n in ("sizes", "matrix", "hard"))
+    return [
+        helper.make_node("Shape", [x], [sizes]),
+        helper.make_node("Flatten", [x], [flat], axis=axis),
+        helper.make_node("Hardmax", [flat], [hard], node.name, axis=1),
+        helper.make_node("Reshape", [hard, sizes], [y]),
+    ]
+
+
 def _resized_from_the_edge(model: onnx.ModelProto) -> onnx.ModelProto:
     model = version_converter.convert_version(model, _TRANSFORMS)
     scales = dict(_constants(model.graph))
@@ -113,22 +141,34 @@ def _set(node: onnx.NodeProto, name: str, value: str) -> None:
     node.attribute.extend([*kept, helper.make_attribute(name, value)])
 
 
-def _slopes_by_channel(model: onnx.ModelProto) -> onnx.ModelProto:
+def _begins_at(node: onnx.NodeProto) -> int | None:
+    """The axis of the first input at which the second begins, where a binary operator says so."""
+    given = {a.name: a.i for a in node.attribute}
+    return given.get("axis") if node.op_type in _BINARY and given.get("broadcast") else None
+
+
+def _aligned_from_the_end(model: onnx.ModelProto) -> onnx.ModelProto:
     typed = onnx.shape_inference.infer_shapes(model)
     graph = typed.graph
     ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*graph.input, *graph.output, *graph.value_info)}
     ranks.update((t.name, len(t.dims)) for t in graph.initializer)
     taken = {n for node in graph.node for n in (*node.input, *node.output)} | set(ranks)
-    nodes: list[onnx.NodeProto] = []
+    nodes = []
     for node in graph.node:
-        x, slope = (ranks.get(n, 0) for n in node.input) if node.op_type == "PRelu" else (0, 0)
-        if slope == 1 and x > 2:
-            name = node.input[1] + "_by_channel"
+        first, second = (ranks.get(n, 0) for n in node.input) if node.op_type == "PRelu" or _begins_at(node) is not None else (0, 0)
+        start = 1 if node.op_type == "PRelu" else _begins_at(node) or 0
+        behind = first - start - second
+        if behind > 0 and second and (second == 1 or node.op_type != "PRelu"):
+            name = node.input[1] + "_aligned"
             while name in taken:
                 name += "_"
             taken.add(name)
-            nodes.append(helper.make_node("Unsqueeze", [node.input[1]], [name], axes=list(range(1, x - 1))))
+            nodes.append(helper.make_node("Unsqueeze", [node.input[1]], [name], axes=list(range(second, second + behind))))
             node.input[1] = name
+        if _begins_at(node) is not None:
+            kept = [a for a in node.attribute if a.name != "axis"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
         nodes.append(node)
     changed = onnx.ModelProto()
     changed.CopyFrom(model)

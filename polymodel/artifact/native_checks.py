@@ -46,12 +46,14 @@ def standardize(data: bytes, opset: int) -> bytes:
     import onnx
     from onnx import checker, inliner, version_converter
 
+    from polymodel.artifact.functions import fill_defaults
     from polymodel.artifact.inferred import infer_fully, infer_plainly, is_complete
     from polymodel.artifact.lift import keep_old_meanings, without_deprecated
     from polymodel.attention_shapes import clear_wrong_columns
 
     model = onnx.ModelProto.FromString(data)
     if model.functions:
+        fill_defaults(model)
         model = inliner.inline_local_functions(model, convert_version=True)
     model = without_deprecated(model)
     if not all(is_complete(v) for v in model.graph.output):  # the checker wants these
@@ -216,7 +218,7 @@ def _unlimit() -> None:
 def _load_checkers() -> None:
     """Import what `standardize` imports, before the first limit."""
     from polymodel import attention_shapes  # noqa: F401
-    from polymodel.artifact import inferred, lift  # noqa: F401
+    from polymodel.artifact import functions, inferred, lift  # noqa: F401
 
 
 def _serve(source: BinaryIO, target: BinaryIO) -> None:

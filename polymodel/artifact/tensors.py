@@ -1,7 +1,8 @@
 """Tensors of an ONNX file as NumPy arrays, believed only after declared sizes and data were compared.
 
 External data is read from inside the folder of the file and from nowhere else: no absolute path, no way up, no
-symbolic link that leads out, no device or pipe, no range beyond the end of the file.
+symbolic link that leads out, no device or pipe, no range beyond the end of the file. Large tensors are mapped: who loads
+a file needs memory for what is used of them, and the file has to stay as it is as long as the graph lives.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from onnx import TensorProto, numpy_helper
 from polymodel.errors import ArtifactError
 
 MAX_ELEMENTS = 1 << 40
+MAPPED = 1 << 28
+"""Bytes from which on external data is mapped instead of read."""
 _MAX_RANK = 64
 _PACKED = {
     getattr(TensorProto, name): per_byte
@@ -111,13 +114,18 @@ def _external(tensor: TensorProto, folder: Path | None, what: str, count: int) -
         raise ArtifactError(f"{what} is bytes {offset} to {offset + length} of {location!r}, which has only {size}")
     if tensor.data_type not in _PACKED:  # a message cannot hold 2 GiB, an array can
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).newbyteorder("<")
-        stored = np.fromfile(path, dtype, count, offset=offset).reshape(tuple(tensor.dims))
-        return stored.astype(dtype.newbyteorder("="), copy=False)
+        stored = _mapped(path, dtype, count, offset) if length >= MAPPED else np.fromfile(path, dtype, count, offset=offset)
+        return stored.reshape(tuple(tensor.dims)).astype(dtype.newbyteorder("="), copy=False)
     with path.open("rb") as file:
         file.seek(offset)
         raw = file.read(length)
     filled = TensorProto(data_type=tensor.data_type, dims=tensor.dims, name=tensor.name, raw_data=raw)
     return np.asarray(numpy_helper.to_array(filled))
+
+
+def _mapped(path: Path, dtype: np.dtype, count: int, offset: int) -> np.ndarray:
+    """The numbers where they lie: read when they are used, written to nowhere but memory."""
+    return np.asarray(np.memmap(path, dtype, "c", offset, (count,)))
 
 
 def _inside(folder: Path, location: str, what: str) -> Path:
