@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from polymodel.model import Model
 from polymodel.options import CompileOptions
 from polymodel.registry import choose_backend
 from polymodel.trainer import Trainer
+from polymodel.user_modules import import_named
 
 
 @final
@@ -135,20 +134,8 @@ def build_callbacks(config: Config, folder: Path) -> list[Callback]:
 
 def _function(name: str) -> Callable[..., Any]:
     where, _, attribute = name.rpartition(":")
-    try:
-        module = _file_module(Path(where)) if where.endswith(".py") else importlib.import_module(where)
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"model.factory: cannot import {where}: {error}; for a file write file.py:name") from error
+    module = import_named(where, "model.factory")
     function = getattr(module, attribute, None)
     if not callable(function):
         raise ConfigError(f"model.factory: {where} has no function {attribute!r}")
     return function  # type: ignore[no-any-return]
-
-
-def _file_module(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise ConfigError(f"model.factory: file {path} does not exist")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

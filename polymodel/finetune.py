@@ -26,41 +26,44 @@ from polymodel.errors import GraphError
 from polymodel.graph import Graph
 from polymodel.nn.module import Module
 from polymodel.passes.dynamic_batch import dynamic_batch as make_batch_dynamic
+from polymodel.passes.promote import promote
 
 WORDS = ("auto", "all", "none")
 
 
-def prepare(
+def read(
     source: str | os.PathLike[str] | bytes | onnx.ModelProto,
-    *,
-    trainable: str | Sequence[str] = "auto",
-    outputs: Sequence[str] | None = None,
-    replace_head: str | None = None,
-    head: Module[Any] | int | None = None,
-    attach: Mapping[str, tuple[str, Module[Any]]] | None = None,
-    fix: Mapping[str, Any] | None = None,
-    dynamic_batch: bool = True,
-    seed: int = 0,
+    trainable: str | Sequence[str],
+    fix: Mapping[str, Any],
+    dynamic_batch: bool,
 ) -> Graph:
-    """The graph of `Model.from_onnx`; see there for arguments and errors."""
+    """Steps 1 to 3; arguments and errors are those of `Model.from_onnx`."""
+    graph = load_onnx(source, trainable="all" if trainable == "all" else "auto")
+    graph = surgery.fix(graph, fix) if fix else graph
+    return make_batch_dynamic(graph) if dynamic_batch else graph
+
+
+def rebuild(
+    graph: Graph,
+    outputs: Sequence[str] | None,
+    replace_head: str | None,
+    head: Module[Any] | int | None,
+    attach: Mapping[str, tuple[str, Module[Any]]],
+    seed: int,
+) -> tuple[Graph, set[str]]:
+    """Step 4, and the names of the parameters that are new; arguments and errors are those of `Model.from_onnx`."""
     if (replace_head is None) != (head is None):
         raise GraphError("replace_head names a tensor and head says what comes behind it: give both, or neither")
     if replace_head is not None and outputs is not None:
         raise GraphError("a replaced head is the only output: attach further layers, or give outputs without replace_head")
-    graph = load_onnx(source, trainable="all" if trainable == "all" else "auto")
-    if fix:
-        graph = surgery.fix(graph, fix)
-    if dynamic_batch:
-        graph = make_batch_dynamic(graph)
     if outputs is not None:
         graph = surgery.cut(graph, outputs)
     old = set(graph.parameters)
     if replace_head is not None and head is not None:
         graph = surgery.replace_head(graph, replace_head, head, seed=seed)
-    for output, (tensor, module) in (attach or {}).items():
+    for output, (tensor, module) in attach.items():
         graph = surgery.attach(graph, tensor, module, output, name=output, seed=seed)
-    new = {n for n in graph.parameters if n not in old or graph.reasons.get(n, "").startswith("new layer")}
-    return choose(graph, trainable, new)
+    return graph, {n for n in graph.parameters if n not in old or graph.reasons.get(n, "").startswith("new layer")}
 
 
 def choose(graph: Graph, trainable: str | Sequence[str], new: Collection[str] = ()) -> Graph:
@@ -95,25 +98,6 @@ def choose(graph: Graph, trainable: str | Sequence[str], new: Collection[str] = 
         elif name in frozen:
             reasons[name] = f"not among what is to be trained: {reasons.get(name, 'chosen by name')}"
     return replace(graph, frozen=frozen, reasons=reasons)
-
-
-def promote(graph: Graph, names: Sequence[str]) -> Graph:
-    """Make constants parameters."""
-    if not names:
-        return graph
-    new = graph.copy()
-    body = new.model.graph
-    values = {str(v.name): v for v in body.inputs}
-    parameters = dict(graph.parameters)
-    for name in names:
-        value = body.initializers.pop(name)
-        assert value.const_value is not None
-        parameters[name] = value.const_value.numpy()
-        value.const_value = None
-        values[name] = value
-    del body.inputs[:]
-    body.inputs.extend(values[n] for n in (*graph.inputs, *parameters, *graph.buffers, *graph.streams))
-    return replace(new, parameters=parameters)
 
 
 def _constants(graph: Graph) -> dict[str, np.ndarray]:

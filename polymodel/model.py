@@ -133,19 +133,11 @@ class Model:
             >>> file = pm.Model(body, {"x": TensorSpec(("batch", 3))}, ["y"]).graph.proto()
             >>> model = Model.from_onnx(file, replace_head="1.Relu.out", head=2, trainable="none")
         """
-        from polymodel.finetune import prepare
+        from polymodel import finetune
 
-        graph = prepare(
-            source,
-            trainable=trainable,
-            outputs=outputs,
-            replace_head=replace_head,
-            head=head,
-            attach=attach or {},
-            fix=fix,
-            dynamic_batch=dynamic_batch,
-            seed=seed,
-        )
+        graph = finetune.read(source, trainable, fix or {}, dynamic_batch)
+        graph, new = finetune.rebuild(graph, outputs, replace_head, head, attach or {}, seed)
+        graph = finetune.choose(graph, trainable, new)
         model = cls.from_graph(graph)
         model.seed = seed
         return model

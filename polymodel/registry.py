@@ -10,6 +10,7 @@ from polymodel.backend import Backend, CompileOptions, Program, Training
 from polymodel.errors import BackendUnavailable, UnknownBackend
 from polymodel.extensions import install
 from polymodel.graph import Graph
+from polymodel.user_modules import import_rules
 
 GROUP = "polymodel.backends"
 _FIRST = ("torch", "tensorflow", "mxnet")  # the order in which a default is looked for
@@ -43,6 +44,7 @@ def get_backend(name: str) -> Backend:
         raise UnknownBackend(f"unknown backend {name!r}; registered are {', '.join(backends()) or 'none'}")
     backend: Backend = entry.load()()
     install(name, backend.table)
+    import_rules()
     return backend
 
 

@@ -20,10 +20,12 @@ from polymodel import random
 from polymodel.artifact.reference_ops import replaced
 from polymodel.errors import ArtifactError
 from polymodel.graph import Graph
+from polymodel.passes.promote import promote
 from polymodel.passes.to_dtype import to_dtype
 
 SAMPLES = 40
 _MOST_RUNS = 8
+_LARGE = 1024  # elements; shapes, axes and counts, which shape inference reads, have fewer
 _RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 )
@@ -65,9 +67,11 @@ def meaning(graph: Graph, feeds: Mapping[str, np.ndarray], samples: int = SAMPLE
     drawn = sorted({n.op_type for n in graph.model.graph if n.op_type in _RANDOM})
     if drawn:
         raise ArtifactError(f"the graph draws random numbers ({', '.join(drawn)}): its runs cannot be compared")
-    wide = graph if has_subgraphs(graph) else to_dtype(graph, "float64")
+    widened = not has_subgraphs(graph)
+    light = lighten(graph)
+    wide = to_dtype(light, "float64") if widened else light
     values = {**feeds, **wide.parameters, **wide.buffers}
-    values = {n: a.astype(np.float64) if wide is not graph and a.dtype == np.float32 else a for n, a in values.items()}
+    values = {n: a.astype(np.float64) if widened and a.dtype == np.float32 else a for n, a in values.items()}
     try:
         session = reference_session(wide.proto())
         exact = run_reference(session, values)
@@ -80,6 +84,12 @@ def meaning(graph: Graph, feeds: Mapping[str, np.ndarray], samples: int = SAMPLE
     except Exception as error:  # whatever an operator of the evaluator raises
         raise ArtifactError(f"the reference evaluator cannot run the graph: {type(error).__name__}: {error}") from error
     return {n: _meaning(exact[n], [run[n] for run in noisy]) for n in graph.outputs}
+
+
+def lighten(graph: Graph) -> Graph:
+    """The graph with large constants as parameters: not copied with every message that native code is given."""
+    stored = graph.model.graph.initializers.values()
+    return promote(graph, [str(v.name) for v in stored if v.const_value is not None and v.const_value.size > _LARGE])
 
 
 def has_subgraphs(graph: Graph) -> bool:
@@ -107,18 +117,33 @@ def run_reference(
     def shake(value: Any) -> Any:
         if not u or not isinstance(value, np.ndarray | np.floating) or value.dtype.kind != "f":
             return value
-        noise = generator.uniform(-u, u, np.shape(value))
-        return (value * (1 + noise)).astype(value.dtype) if value.dtype != np.float64 else value * (1 + noise)
+        shaken = np.asarray(generator.uniform(-u, u, np.shape(value)))
+        shaken += 1
+        shaken *= value
+        return shaken.astype(value.dtype, copy=False)[()]
 
     results: dict[str, Any] = {"": None, **session.rt_inits_, **feeds}
-    for node in session.rt_nodes_:
+    unused = _last_uses(session)
+    for node, done in zip(session.rt_nodes_, unused, strict=True):
         arguments = [shake(results[n]) for n in node.input]
         if node.op_type == "Pow" and _is_whole(results[node.input[1]]):
             arguments[1] = results[node.input[1]]  # (-3)^2 is 9; (-3)^2.0000001 is no number
         more = {"context": results} if node.need_context() else {}
         for name, value in zip(node.output, node.run(*arguments, **more), strict=False):
             results[name] = shake(value)
+        for name in done:
+            results.pop(name, None)
     return {n: np.asarray(results[n]) for n in session.output_names}
+
+
+def _last_uses(session: ReferenceEvaluator) -> list[list[str]]:
+    """For each node the inner values that nobody needs after it, so that a deep network does not keep them all."""
+    nodes = session.rt_nodes_
+    if any(node.need_context() for node in nodes):  # a branch or a body may use anything
+        return [[] for _ in nodes]
+    kept = {"", *session.output_names}
+    last = {name: k for k, node in enumerate(nodes) for name in (*node.output, *node.input) if name not in kept}
+    return [[n for n in dict.fromkeys((*node.input, *node.output)) if last.get(n) == k] for k, node in enumerate(nodes)]
 
 
 def _is_whole(value: Any) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx.reference.op_run import OpRun
 
+from polymodel.artifact.reference_pools import AveragePool, MaxPool
 from polymodel.extensions import CustomOperator, plain_value, references
 
 
@@ -32,7 +33,7 @@ class LRN(OpRun):
 
 def replaced() -> list[type[OpRun]]:
     """Operators for the `new_ops` of a reference evaluator."""
-    return [GlobalMaxPool, LRN, *(_runner(o) for o in references())]
+    return [AveragePool, GlobalMaxPool, LRN, MaxPool, *(_runner(o) for o in references())]
 
 
 def _runner(operator: CustomOperator) -> type[OpRun]:

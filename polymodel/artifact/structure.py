@@ -51,9 +51,23 @@ def check_structure(model: ModelProto) -> None:
         raise ArtifactError("two functions of the file have the same domain and name")
     _check_expansion(model, functions)
     _check_operators(model, functions, opsets)
+    _check_types(model.graph)
     _check_graph(model.graph, (), "the graph")
     for function in model.functions:
         _check_nodes(function.node, (set(function.input),), f"function {function.name!r}")
+
+
+def _check_types(graph: GraphProto) -> None:
+    """Refuse maps from keys to values, which only classifiers of ai.onnx.ml return."""
+    for value in (*graph.input, *graph.output):
+        kind = value.type
+        while kind.WhichOneof("value") in ("sequence_type", "optional_type"):
+            kind = kind.sequence_type.elem_type if kind.HasField("sequence_type") else kind.optional_type.elem_type
+        if kind.HasField("map_type"):
+            raise ArtifactError(
+                f"{value.name!r} holds maps from keys to values, which no backend has: export without ZipMap "
+                "(skl2onnx: options={'zipmap': False}), so that labels and scores are tensors"
+            )
 
 
 def import_standard(model: ModelProto) -> None:

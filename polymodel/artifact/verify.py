@@ -21,7 +21,7 @@ import onnx
 
 from polymodel.artifact import runtime
 from polymodel.artifact.compare import LIMIT, Row, compare
-from polymodel.artifact.floor import Meaning, meaning, reference_session, run_reference
+from polymodel.artifact.floor import Meaning, lighten, meaning, reference_session, run_reference
 from polymodel.artifact.inputs import try_inputs
 from polymodel.artifact.load import load_onnx
 from polymodel.errors import ArtifactError, BackendUnavailable, PolymodelError
@@ -29,6 +29,7 @@ from polymodel.extensions import STANDARD_DOMAINS
 from polymodel.feeds import check_inputs
 from polymodel.graph import Graph
 from polymodel.registry import backends as registered
+from polymodel.user_modules import rules_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -99,6 +100,7 @@ def verify(
     *,
     backends: Sequence[str] | None = None,
     inputs: Mapping[str, np.ndarray] | None = None,
+    rules: Sequence[str | os.PathLike[str]] = (),
 ) -> Verification:
     """Run an artifact everywhere and compare.
 
@@ -106,9 +108,12 @@ def verify(
         path: an ONNX file, of any writer.
         backends: names of native backends; all that are installed when None.
         inputs: arrays by input name; numbers made up from the declared types when None.
+        rules: modules ("package.module" or "file.py") that register rules for operators outside the standard. Backends
+            run in processes of their own, which know no rules but those of these modules and of POLYMODEL_RULES.
 
     Raises:
         ArtifactError: the file is no sound model.
+        ConfigError: a module of rules cannot be imported.
         UnknownBackend: nobody registered a name.
         BackendUnavailable: ONNX Runtime is missing.
     """
@@ -116,6 +121,13 @@ def verify(
 
     for name in backends or ():
         choose_backend(name)
+    with rules_of(rules):
+        return _run(path, backends, inputs)
+
+
+def _run(
+    path: str | os.PathLike[str], backends: Sequence[str] | None, inputs: Mapping[str, np.ndarray] | None
+) -> Verification:
     graph = load_onnx(path)
     feeds = try_inputs(graph) if inputs is None else check_inputs(graph, inputs, graph.inputs)
     expected = meaning(graph, feeds)
@@ -153,9 +165,10 @@ def judge(name: str, run: Runner, graph: Graph, expected: Mapping[str, Meaning])
 
 
 def _reference(graph: Graph, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    values = {**feeds, **graph.parameters, **graph.buffers}
+    light = lighten(graph)
+    values = {**feeds, **light.parameters, **light.buffers}
     try:
-        return run_reference(reference_session(graph.proto()), values)
+        return run_reference(reference_session(light.proto()), values)
     except Exception as error:  # whatever an operator of the evaluator raises
         raise ArtifactError(f"{type(error).__name__}: {error}") from error
 
@@ -183,7 +196,10 @@ def _native(
             return [Row(name, "", None, None, "absent", said["error"])]
         if done.returncode or "version" not in said:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            return [Row(name, "", None, None, "error", said.get("error") or f"exit code {done.returncode}: {last}")]
+            reason = said.get("error") or f"exit code {done.returncode}: {last}"
+            if custom_domains(graph):
+                reason += ". Its process knows the rules of modules that rules=, --rules or POLYMODEL_RULES names, no others"
+            return [Row(name, "", None, None, "error", reason)]
         with np.load(found) as file:
             results = {n: file[f"o{k}"] for k, n in enumerate(graph.outputs)}
         return judge(f"{name} {said['version']}", lambda: results, graph, expected)

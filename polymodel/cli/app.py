@@ -40,8 +40,25 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _rules(modules: list[str] | None) -> None:
+    if modules:
+        from polymodel.user_modules import add_rules
+
+        add_rules(modules)
+
+
 @app.callback()
 def root(
+    rules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rules",
+            metavar="MODULE",
+            callback=_rules,
+            help="Module or file.py with pm.rule of your own operators, for every process of the command; repeatable. "
+            "POLYMODEL_RULES names them likewise.",
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
