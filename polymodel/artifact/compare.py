@@ -1,8 +1,8 @@
 """Is a result right? Its distance from the float64 meaning in units of the measured rounding floor.
 
-rho = rms(result - meaning) / sigma. Correct float32 programs have rho of a few units; a wrong epsilon, a dropped term
-or a rounding to a shorter type has thousands. rho up to LIMIT passes. See docs/concepts.md and conformance for the
-measurements behind LIMIT.
+rho = rms(result - meaning) / sigma, where sigma is at least the size of numbers that may come out as zero. Correct
+float32 programs have rho of a few units; a wrong epsilon, a dropped term or a rounding to a shorter type has thousands.
+rho up to LIMIT passes. See docs/concepts.md and conformance for the measurements behind LIMIT.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, final
 
 import numpy as np
 
-from polymodel.artifact.floor import Meaning
+from polymodel.artifact.floor import UNDERFLOW, Meaning
 
 LIMIT = 40.0
 
@@ -68,9 +68,10 @@ def compare(runner: str, output: str, result: np.ndarray, expected: Meaning, dty
     error = np.where(expected.decided, wide, 0.0) - np.where(expected.decided, want, 0.0)
     worst = float(np.max(np.abs(error), initial=0.0))
     distance = float(np.sqrt(np.mean(np.square(error)))) if error.size else 0.0
-    if distance and not expected.sigma:
+    least = UNDERFLOW.get(dtype, 0.0)
+    if worst > least and not expected.sigma:
         return Row(runner, output, None, worst, "fail", "differs where arithmetic rounds nothing")
-    rho = distance / expected.sigma if distance else 0.0
+    rho = distance / max(expected.sigma, least) if distance else 0.0
     return Row(runner, output, rho, worst, "pass" if rho <= LIMIT else "fail")
 
 

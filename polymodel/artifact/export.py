@@ -32,7 +32,7 @@ from polymodel.artifact.floor import meaning
 from polymodel.artifact.inputs import try_inputs
 from polymodel.artifact.load import IR_VERSION, load_onnx
 from polymodel.artifact.metadata import describe_graph
-from polymodel.artifact.verify import Verification, custom_domains, judge
+from polymodel.artifact.verify import Verification, custom_domains, judge, judge_runtime
 from polymodel.errors import ArtifactError, VerificationError
 from polymodel.feeds import check_inputs
 from polymodel.graph import Graph
@@ -253,7 +253,7 @@ def _verify(
         opened = None if outside else runtime.session(written)
         for feeds, expected in zip(tried, meanings, strict=True):
             if opened is not None:
-                rows += judge(runtime.name(), partial(runtime.run, opened, feeds), graph, expected)
+                rows += judge_runtime(partial(runtime.run, opened, feeds), graph, feeds, expected)
             if program is not None:
                 rows += judge(program.backend.name, partial(program.predict, feeds), graph, expected)
     except (ArtifactError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

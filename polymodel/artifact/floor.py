@@ -8,7 +8,7 @@ of these runs from the exact one carries the condition number of the graph with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -29,6 +29,8 @@ _LARGE = 1024  # elements; shapes, axes and counts, which shape inference reads,
 _RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 )
+UNDERFLOW = {"float16": 2.0**-24, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
+"""Numbers below may come out as zero: the smallest of float16, the smallest normal ones of types that processors flush."""
 ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
 
 
@@ -50,13 +52,16 @@ class Meaning:
     scale: float
 
 
-def meaning(graph: Graph, feeds: Mapping[str, np.ndarray], samples: int = SAMPLES) -> dict[str, Meaning]:
+def meaning(
+    graph: Graph, feeds: Mapping[str, np.ndarray], samples: int = SAMPLES, rough: Collection[str] = ()
+) -> dict[str, Meaning]:
     """Evaluate a graph exactly, and measure its floor.
 
     Args:
         graph: parameters and buffers are taken from it.
         feeds: one array for each input.
         samples: perturbed elements of each output from which its floor is measured; at least two runs are made.
+        rough: operators with results between -1 and 1 whose error is u, not u times their value.
 
     Returns:
         One Meaning for each output.
@@ -67,18 +72,16 @@ def meaning(graph: Graph, feeds: Mapping[str, np.ndarray], samples: int = SAMPLE
     drawn = sorted({n.op_type for n in graph.model.graph if n.op_type in _RANDOM})
     if drawn:
         raise ArtifactError(f"the graph draws random numbers ({', '.join(drawn)}): its runs cannot be compared")
-    widened = not has_subgraphs(graph)
-    light = lighten(graph)
-    wide = to_dtype(light, "float64") if widened else light
+    wide = to_dtype(lighten(graph), "float64")
     values = {**feeds, **wide.parameters, **wide.buffers}
-    values = {n: a.astype(np.float64) if widened and a.dtype == np.float32 else a for n, a in values.items()}
+    values = {n: a.astype(np.float64) if a.dtype == np.float32 else a for n, a in values.items()}
     try:
         session = reference_session(wide.proto())
         exact = run_reference(session, values)
         u = ROUNDOFF.get(_float_type(graph), ROUNDOFF["float32"])
         smallest = max(min((a.size for a in exact.values()), default=1), 1)
         runs = min(max(2, -(-samples // smallest)), _MOST_RUNS)
-        noisy = [run_reference(session, values, u, seed) for seed in range(runs)]
+        noisy = [run_reference(session, values, u, seed, rough) for seed in range(runs)]
     except ArtifactError:
         raise
     except Exception as error:  # whatever an operator of the evaluator raises
@@ -92,12 +95,6 @@ def lighten(graph: Graph) -> Graph:
     return promote(graph, [str(v.name) for v in stored if v.const_value is not None and v.const_value.size > _LARGE])
 
 
-def has_subgraphs(graph: Graph) -> bool:
-    """Whether an operator has a graph among its attributes."""
-    kinds = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
-    return any(a.type.value in kinds for node in graph.model.graph for a in node.attributes.values())
-
-
 def _float_type(graph: Graph) -> str:
     found = [graph.specs[n].dtype for n in (*graph.outputs, *graph.inputs) if graph.specs[n].dtype in ROUNDOFF]
     return found[0] if found else "float32"
@@ -109,31 +106,44 @@ def reference_session(proto: onnx.ModelProto) -> ReferenceEvaluator:
 
 
 def run_reference(
-    session: ReferenceEvaluator, feeds: Mapping[str, np.ndarray], u: float = 0.0, seed: int = 0
+    session: ReferenceEvaluator,
+    feeds: Mapping[str, np.ndarray],
+    u: float = 0.0,
+    seed: int = 0,
+    rough: Collection[str] = (),
 ) -> dict[str, np.ndarray]:
     """Every output by name; with u, inputs and outputs of every operator are perturbed by that relative amount."""
     generator = random.generator(seed, "floor")
 
-    def shake(value: Any) -> Any:
+    def shake(value: Any, op_type: str = "") -> Any:
         if not u or not isinstance(value, np.ndarray | np.floating) or value.dtype.kind != "f":
             return value
         shaken = np.asarray(generator.uniform(-u, u, np.shape(value)))
         shaken += 1
         shaken *= value
+        if op_type in rough:
+            shaken += generator.uniform(-u, u, np.shape(value))
         return shaken.astype(value.dtype, copy=False)[()]
 
-    results: dict[str, Any] = {"": None, **session.rt_inits_, **feeds}
-    unused = _last_uses(session)
-    for node, done in zip(session.rt_nodes_, unused, strict=True):
-        arguments = [shake(results[n]) for n in node.input]
-        if node.op_type == "Pow" and _is_whole(results[node.input[1]]):
-            arguments[1] = results[node.input[1]]  # (-3)^2 is 9; (-3)^2.0000001 is no number
-        more = {"context": results} if node.need_context() else {}
-        for name, value in zip(node.output, node.run(*arguments, **more), strict=False):
-            results[name] = shake(value)
+    return {n: np.asarray(a) for n, a in zip(session.output_names, _run(session, feeds, shake), strict=True)}
+
+
+def _run(session: ReferenceEvaluator, known: Mapping[str, Any], shake: Callable[..., Any]) -> list[Any]:
+    results: dict[str, Any] = {"": None, **session.rt_inits_, **known}
+    for node, done in zip(session.rt_nodes_, _last_uses(session), strict=True):
+        if node.op_type == "If":  # its branches are evaluated here, so that what they compute is perturbed as well
+            branch = node.then_branch if np.all(results[node.input[0]]) else node.else_branch
+            outputs: Iterable[Any] = _run(branch, results, shake)
+        else:
+            arguments = [shake(results[n]) for n in node.input]
+            if node.op_type == "Pow" and _is_whole(results[node.input[1]]):
+                arguments[1] = results[node.input[1]]  # (-3)^2 is 9; (-3)^2.0000001 is no number
+            outputs = node.run(*arguments, **({"context": results} if node.need_context() else {}))
+        for name, value in zip(node.output, outputs, strict=False):
+            results[name] = value if node.op_type == "Constant" else shake(value, node.op_type)
         for name in done:
             results.pop(name, None)
-    return {n: np.asarray(results[n]) for n in session.output_names}
+    return [results[n] for n in session.output_names]
 
 
 def _last_uses(session: ReferenceEvaluator) -> list[list[str]]:

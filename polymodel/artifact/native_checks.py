@@ -60,7 +60,12 @@ def standardize(data: bytes, opset: int) -> bytes:
         found = infer_fully(infer_plainly(model))
         del model.graph.output[:]
         model.graph.output.extend(found.graph.output)
-    checker.check_model(model)
+    placeholders = onnx.ModelProto()
+    placeholders.CopyFrom(model)
+    for output in placeholders.graph.output:  # some ranks show in the lifted model only
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.shape.SetInParent()
+    checker.check_model(placeholders)
     typed = infer_plainly(model)
     if next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")) < opset:
         ir_version = model.ir_version
@@ -69,6 +74,9 @@ def standardize(data: bytes, opset: int) -> bytes:
         del model.graph.value_info[:]
         typed = infer_plainly(model)
     model = infer_fully(typed)
+    unknown = [v.name for v in model.graph.output if not is_complete(v)]
+    if unknown:
+        raise ValueError(f"type or number of axes of {', '.join(unknown)} is neither declared nor inferred")
     clear_wrong_columns(model)
     result: bytes = model.SerializeToString()
     return result

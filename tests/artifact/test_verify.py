@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ from rich.console import Console
 
 import polymodel as pm
 from polymodel import nn
+from polymodel.artifact import runtime
 from polymodel.artifact.compare import LIMIT, compare
 from polymodel.artifact.export import export, to_proto
 from polymodel.artifact.floor import Meaning, meaning, reference_session, run_reference
 from polymodel.artifact.inputs import try_inputs
 from polymodel.artifact.load import load_onnx
-from polymodel.artifact.verify import verify
+from polymodel.artifact.verify import judge, judge_runtime, verify
 from polymodel.errors import ArtifactError, UnknownBackend
 from polymodel.graph import Graph
 
@@ -150,3 +152,64 @@ def test_a_stranger_s_file_is_verified_too(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
     assert load_onnx(tmp_path / "net.onnx").opset == 23
     assert verify(tmp_path / "net.onnx", backends=[]).passed
+
+
+def gate(shift: float) -> Graph:
+    """y = Sigmoid(x + shift), behind an If that is decided by an input."""
+    model = onnx.parser.parse_model(
+        """
+        <ir_version: 8, opset_import: ["" : 17]>
+        gate (float[n, 4] x, bool go) => (float[n, 4] y) {
+            s = Constant <value_float = SHIFT> ()
+            y = If (go) <
+                then_branch = yes () => (float[n, 4] a) { b = Add(x, s) a = Sigmoid(b) },
+                else_branch = no () => (float[n, 4] c) { c = Identity(x) }
+            >
+        }
+        """.replace("SHIFT", str(shift))
+    )
+    return load_onnx(model)
+
+
+def test_branches_are_evaluated_exactly() -> None:
+    x = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    found = meaning(gate(-1.0), {"x": x, "go": np.array(True)})["y"]
+    np.testing.assert_allclose(found.value, 1 / (1 + np.exp(1.0 - x.astype(np.float64))), rtol=1e-14)
+    assert 0 < found.sigma < 1e-7
+
+
+def test_the_sigmoid_of_onnx_runtime_is_judged_as_what_it_is(tmp_path: Path) -> None:
+    graph = gate(-12.0)
+    feeds = {"x": np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32), "go": np.array(True)}
+    expected = meaning(graph, feeds)
+    path = tmp_path / "gate.onnx"
+    path.write_bytes(to_proto(graph).SerializeToString())
+    opened = runtime.session(path)
+    rows = judge_runtime(lambda: runtime.run(opened, feeds), graph, feeds, expected)
+    assert [r.verdict for r in rows] == ["pass"]
+    assert "Sigmoid" in rows[0].note
+    wrong = {"y": np.asarray(expected["y"].value * 1.2 + 1e-5, np.float32)}
+    assert judge_runtime(lambda: wrong, graph, feeds, expected)[0].verdict == "fail"
+    assert judge("torch", lambda: runtime.run(opened, feeds), graph, expected)[0].verdict == "fail"
+
+
+def test_numbers_too_small_for_the_type_may_be_zero() -> None:
+    tiny = Meaning(np.array([1e-60]), 1e-67, np.array([True]), 1e-60)
+    assert compare("test", "y", np.zeros(1, np.float32), tiny, "float32").verdict == "pass"
+    assert compare("test", "y", np.zeros(1, np.float64), tiny, "float64").verdict == "fail"
+    exact = Meaning(np.array([0.0]), 0.0, np.array([True]), 0.0)
+    assert compare("test", "y", np.full(1, 1e-30, np.float32), exact, "float32").verdict == "fail"
+
+
+def test_evaluation_holds_few_values_at_a_time() -> None:
+    lines = "\n".join(f"v{i + 1} = Relu(v{i})" for i in range(30))
+    text = '<ir_version: 8, opset_import: ["" : 17]> deep (float[1, n] v0) => (float[1, n] v30) {' + lines + "}"
+    graph = load_onnx(onnx.parser.parse_model(text))
+    size = 1 << 18
+    tracemalloc.start()
+    try:
+        meaning(graph, {"v0": np.ones((1, size), np.float32)})
+        peak = tracemalloc.get_traced_memory()[1] / (8 * size)
+    finally:
+        tracemalloc.stop()
+    assert peak < 15, f"{peak:.0f} arrays at once"

@@ -18,7 +18,7 @@ import polymodel as pm
 from polymodel.artifact import runtime
 from polymodel.artifact.compare import Row
 from polymodel.artifact.floor import Meaning, meaning
-from polymodel.artifact.verify import judge
+from polymodel.artifact.verify import judge, judge_runtime
 from polymodel.graph import Graph
 
 BACKENDS = ("torch", "tensorflow", "mxnet")
@@ -183,7 +183,7 @@ def judged(path: Path, name: str) -> tuple[dict[str, Meaning], list[Row]]:
     """What the file means, and what ONNX Runtime makes of it."""
     graph, feeds = loaded(path), FILES[name].feeds()
     want = meaning(graph, feeds)
-    return want, judge("onnxruntime", lambda: runtime.run(runtime.session(path), feeds), graph, want)
+    return want, judge_runtime(lambda: runtime.run(runtime.session(path), feeds), graph, feeds, want)
 
 
 @lru_cache(1)

@@ -1,0 +1,54 @@
+"""What a file declares of its outputs is believed where it fits."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import polymodel as pm
+from polymodel.errors import ArtifactError
+
+
+def reshaped(declared: list[object]) -> onnx.ModelProto:
+    """y = Reshape(x, [rows, 1, -1]) with rows from the shape of x, as PyTorch exported it at opset 12."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "zero"], ["rows"], axis=0),
+        helper.make_node("Unsqueeze", ["rows"], ["first"], axes=[0]),
+        helper.make_node("Concat", ["first", "one", "rest"], ["sizes"], axis=0),
+        helper.make_node("Reshape", ["x", "sizes"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, declared)],
+        [numpy_helper.from_array(np.array(0), "zero")]
+        + [numpy_helper.from_array(np.array([n]), name) for name, n in (("one", 1), ("rest", -1))],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=7)
+
+
+@pytest.mark.parametrize("declared", [["rows", "columns"], ["rows", 1, 4]], ids=["wrong", "right"])
+def test_a_wrong_number_of_axes_is_not_believed(declared: list[object]) -> None:
+    graph = pm.load_onnx(reshaped(declared))
+    assert graph.specs["y"].rank == 3
+    got = pm.compile(graph, "torch", "cpu").predict({"x": np.ones((2, 4), np.float32)})["y"]
+    assert got.shape == (2, 1, 4)
+
+
+def test_maps_are_named() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("ZipMap", ["p"], ["z"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])],
+        "g",
+        [helper.make_tensor_value_info("p", TensorProto.FLOAT, ["n", 2])],
+        [onnx.ValueInfoProto(name="z")],
+    )
+    kind = graph.output[0].type.sequence_type.elem_type.map_type
+    kind.key_type = TensorProto.INT64
+    kind.value_type.tensor_type.elem_type = TensorProto.FLOAT
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("ai.onnx.ml", 1)], ir_version=7)
+    with pytest.raises(ArtifactError, match=r"'z' holds maps .*export without ZipMap"):
+        pm.load_onnx(model)
