@@ -67,11 +67,11 @@ class Window:
     def slices(self, padded: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
         """For each element of the kernel, in row-major order, what all windows have there."""
         for place in np.ndindex(*self.kernel):
-            parts = [
+            parts: tuple[Any, ...] = tuple(
                 slice(i * d, i * d + (m - 1) * s + 1, s)
                 for i, d, m, s in zip(place, self.dilations, self.sizes, self.strides, strict=True)
-            ]
-            yield place, padded[(..., *parts)]
+            )
+            yield place, padded[:, :, *parts]
 
 
 def _size(size: int, before: int, after: int, reach: int, stride: int, ceil: bool) -> int:
