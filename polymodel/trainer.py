@@ -45,7 +45,7 @@ class Trainer:
     Args:
         model: what to train.
         loss: "cross_entropy", "bce_with_logits", "mse", a mapping with "name" and arguments, or a Loss.
-        optimizer: "sgd", "adam", "adamw", a mapping with "name" and hyperparameters, or an Optimizer.
+        optimizer: the name of one ("sgd", "adam", ...; see polymodel.optim), a mapping with "name" and hyperparameters, or an Optimizer.
         metrics: names, mappings or Metrics.
         output: name of the model's output that loss and metrics see; the first when None.
         schedule: what the optimizer's learning rate is multiplied with over time; constant when None.

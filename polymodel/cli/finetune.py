@@ -45,7 +45,7 @@ def finetune(
         str | None, typer.Option("--loss-output", metavar="NAME", help="Output that the loss sees; the first by default.")
     ] = None,
     metrics: Annotated[str | None, typer.Option("--metrics", help="Names with commas between.")] = None,
-    optimizer: Annotated[str, typer.Option("--optimizer", help="sgd, adam or adamw.")] = "adam",
+    optimizer: Annotated[str, typer.Option("--optimizer", help="sgd, adam, adamw, rmsprop, lion, ...; wrong names list all.")] = "adam",
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate; the optimizer's own by default.")] = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1)] = 10,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 32,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from polymodel.builder import Builder
-from polymodel.optim.base import Optimizer, hyper
+from polymodel.optim.base import Optimizer, set_moments
 from polymodel.tensor import Tensor
 
 
@@ -56,7 +56,7 @@ class Adam(Optimizer):
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(self)
+        set_moments(self)
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ class AdamW(Optimizer):
     weight_decay: float = 0.01
 
     def __post_init__(self) -> None:
-        _check(self)
+        set_moments(self)
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -116,11 +116,3 @@ class AdamW(Optimizer):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         new = _moments(g, slots, *self.betas)
         return p * s["decay"] - s["step_size"] * new["exp_avg"] / (b.op("Sqrt", new["exp_avg_sq"]) + s["eps_hat"]), new
-
-
-def _check(rule: Adam | AdamW) -> None:
-    betas = tuple(hyper(f"betas[{i}]", beta, 0, 1, open_high=True) for i, beta in enumerate(rule.betas))
-    object.__setattr__(rule, "lr", hyper("lr", rule.lr))
-    object.__setattr__(rule, "betas", betas)
-    object.__setattr__(rule, "eps", hyper("eps", rule.eps))
-    object.__setattr__(rule, "weight_decay", hyper("weight_decay", rule.weight_decay))

@@ -73,3 +73,16 @@ def hyper(name: str, value: float, low: float = 0.0, high: float = float("inf"),
     if not inside or not np.isfinite(value):
         raise ConfigError(f"{name} must be finite and in [{low}, {high}{')' if open_high else ']'}, received {value}")
     return float(np.float32(value))
+
+
+def set_moments(rule: Optimizer) -> None:
+    """Check and round the hyperparameters of a rule with two decays: lr, betas, and eps and weight_decay where it has them.
+
+    Raises:
+        ConfigError: as hyper.
+    """
+    betas = (hyper(f"betas[{i}]", beta, 0, 1, open_high=True) for i, beta in enumerate(rule.betas))  # type: ignore[attr-defined]
+    object.__setattr__(rule, "betas", tuple(betas))
+    for name in ("lr", "eps", "weight_decay"):
+        if hasattr(rule, name):
+            object.__setattr__(rule, name, hyper(name, getattr(rule, name)))

@@ -8,13 +8,22 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar
 
 from polymodel.errors import ConfigError
+from polymodel.optim.adadelta import Adadelta
+from polymodel.optim.adagrad import Adagrad
 from polymodel.optim.adam import Adam, AdamW
+from polymodel.optim.adamax import Adamax
 from polymodel.optim.base import Optimizer
 from polymodel.optim.clip import Clip, ClipNorm, ClipValue
+from polymodel.optim.lamb import LAMB
+from polymodel.optim.lion import Lion
+from polymodel.optim.nadam import NAdam
+from polymodel.optim.rmsprop import RMSprop
 from polymodel.optim.schedules import Constant, Cosine, Schedule, Step, Warmup
 from polymodel.optim.sgd import SGD
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {c.name: c for c in (SGD, Adam, AdamW)}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    c.name: c for c in (SGD, Adam, AdamW, Adamax, NAdam, RMSprop, Adagrad, Adadelta, Lion, LAMB)
+}
 SCHEDULES: dict[str, type[Schedule]] = {c.name: c for c in (Constant, Step, Cosine, Warmup)}
 
 T = TypeVar("T")

@@ -14,7 +14,21 @@ import numpy as np
 
 from polymodel.builder import Builder
 from polymodel.graph import Graph
-from polymodel.optim import SGD, Adam, AdamW, ClipNorm, ClipValue, Optimizer
+from polymodel.optim import (
+    LAMB,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    ClipNorm,
+    ClipValue,
+    Lion,
+    NAdam,
+    Optimizer,
+    RMSprop,
+)
 from polymodel.optim.clip import Clip
 from polymodel.options import Training
 from polymodel.spec import TensorSpec
@@ -43,6 +57,14 @@ RULES: dict[str, tuple[Optimizer, Clip | None]] = {
     "adamw": (AdamW(1e-3, weight_decay=0.05), None),
     "sgd_clip_norm": (SGD(0.1, momentum=0.9), ClipNorm(1.0)),
     "adam_clip_value": (Adam(1e-3), ClipValue(0.5)),
+    "adamax": (Adamax(2e-3, weight_decay=0.01), None),
+    "nadam": (NAdam(2e-3, weight_decay=0.01), None),
+    "rmsprop": (RMSprop(1e-2), None),
+    "rmsprop_centered": (RMSprop(1e-2, momentum=0.9, centered=True, weight_decay=0.01), None),
+    "adagrad": (Adagrad(1e-2, lr_decay=0.1, weight_decay=0.01), None),
+    "adadelta": (Adadelta(1.0, weight_decay=0.01), None),
+    "lion": (Lion(1e-4, weight_decay=0.1), None),
+    "lamb": (LAMB(1e-3), ClipNorm(1.0)),
 }
 SHAPES = {"a": (17, 5), "b": (33,), "zero": (8, 3, 2, 2)}
 SMOKE = frozenset(("sgd_momentum", "sgd_nesterov", "adam", "adamw"))
@@ -95,7 +117,7 @@ class UpdateCase(Case):
             for name, value in state.items():
                 if name.startswith("slots/"):
                     noise = rng.standard_normal(value.shape) * 10.0 ** rng.uniform(-4, 0, value.shape)
-                    state[name] = (np.square(noise) if "exp_avg_sq" in name else noise).astype(np.float32)
+                    state[name] = _possible(name, noise).astype(np.float32)
         clip = self.training.clip
         key = cache.Key("update", graph_key(self.training.graph), repr(pack_rule(self.training.optimizer)))
         key.add(repr((None if clip is None else pack_rule(clip), self.step, self.lr))).arrays(feeds).arrays(state)
@@ -112,6 +134,13 @@ class UpdateCase(Case):
 
     def release(self) -> None:
         self._expected, self._job = {}, None
+
+
+def _possible(slot: str, noise: np.ndarray) -> np.ndarray:
+    """Random values as a slot may hold them: what sums squares or sizes is not negative, and large beside a mean's square."""
+    if any(word in slot for word in ("exp_avg_sq", "square_avg", "acc_delta", "slots/sum")):
+        return np.square(noise) + (1e-3 if "square_avg" in slot else 0.0)
+    return np.abs(noise) if "exp_inf" in slot else noise * 1e-2 if "grad_avg" in slot else noise
 
 
 def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
