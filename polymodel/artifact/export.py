@@ -255,7 +255,7 @@ def _verify(
             if opened is not None:
                 rows += judge_runtime(partial(runtime.run, opened, feeds), graph, feeds, expected)
             if program is not None:
-                rows += judge(program.backend.name, partial(program.predict, feeds), graph, expected)
+                rows += judge(program.backend.name, partial(program.predict, feeds), graph, feeds, expected)
     except (ArtifactError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise VerificationError(
             f"{target} was not written, it could not be verified: {error}. Try inputs= of your own, or verify=False"

@@ -8,6 +8,7 @@ of these runs from the exact one carries the condition number of the graph with 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
@@ -53,7 +54,12 @@ class Meaning:
 
 
 def meaning(
-    graph: Graph, feeds: Mapping[str, np.ndarray], samples: int = SAMPLES, rough: Collection[str] = ()
+    graph: Graph,
+    feeds: Mapping[str, np.ndarray],
+    samples: int = SAMPLES,
+    *,
+    rough: Collection[str] = (),
+    long_sums: bool = False,
 ) -> dict[str, Meaning]:
     """Evaluate a graph exactly, and measure its floor.
 
@@ -62,6 +68,8 @@ def meaning(
         feeds: one array for each input.
         samples: perturbed elements of each output from which its floor is measured; at least two runs are made.
         rough: operators with results between -1 and 1 whose error is u, not u times their value.
+        long_sums: whether a sum of n terms of one sign, added up one after the other, carries the random walk of its
+            partial sums: u sqrt(n) / 3 of its value, root mean square (docs/decisions/0006).
 
     Returns:
         One Meaning for each output.
@@ -81,7 +89,7 @@ def meaning(
         u = ROUNDOFF.get(_float_type(graph), ROUNDOFF["float32"])
         smallest = max(min((a.size for a in exact.values()), default=1), 1)
         runs = min(max(2, -(-samples // smallest)), _MOST_RUNS)
-        noisy = [run_reference(session, values, u, seed, rough) for seed in range(runs)]
+        noisy = [run_reference(session, values, u, seed, rough, long_sums) for seed in range(runs)]
     except ArtifactError:
         raise
     except Exception as error:  # whatever an operator of the evaluator raises
@@ -111,14 +119,19 @@ def run_reference(
     u: float = 0.0,
     seed: int = 0,
     rough: Collection[str] = (),
+    long_sums: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Every output by name; with u, inputs and outputs of every operator are perturbed by that relative amount."""
+    """Every output by name; with u, inputs and outputs of every operator are perturbed by that relative amount.
+
+    For rough and long_sums see `meaning`.
+    """
     generator = random.generator(seed, "floor")
 
-    def shake(value: Any, op_type: str = "") -> Any:
+    def shake(value: Any, op_type: str = "", terms: int = 1) -> Any:
         if not u or not isinstance(value, np.ndarray | np.floating) or value.dtype.kind != "f":
             return value
-        shaken = np.asarray(generator.uniform(-u, u, np.shape(value)))
+        size = u * max(1.0, math.sqrt(terms / 3)) if long_sums else u
+        shaken = np.asarray(generator.uniform(-size, size, np.shape(value)))
         shaken += 1
         shaken *= value
         if op_type in rough:
@@ -140,10 +153,20 @@ def _run(session: ReferenceEvaluator, known: Mapping[str, Any], shake: Callable[
                 arguments[1] = results[node.input[1]]  # (-3)^2 is 9; (-3)^2.0000001 is no number
             outputs = node.run(*arguments, **({"context": results} if node.need_context() else {}))
         for name, value in zip(node.output, outputs, strict=False):
-            results[name] = value if node.op_type == "Constant" else shake(value, node.op_type)
+            terms = _terms(node, results, value)
+            results[name] = value if node.op_type == "Constant" else shake(value, node.op_type, terms)
         for name in done:
             results.pop(name, None)
     return [results[n] for n in session.output_names]
+
+
+def _terms(node: Any, results: Mapping[str, Any], value: Any) -> int:
+    """How many products an element of the result of a convolution or a matrix product adds up."""
+    if node.op_type == "Conv":
+        return int(np.prod(results[node.input[1]].shape[1:]))
+    if node.op_type == "Gemm":
+        return int(results[node.input[0]].size // max(len(value), 1))
+    return int(np.shape(results[node.input[0]])[-1]) if node.op_type == "MatMul" else 1
 
 
 def _last_uses(session: ReferenceEvaluator) -> list[list[str]]:

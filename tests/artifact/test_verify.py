@@ -190,7 +190,7 @@ def test_the_sigmoid_of_onnx_runtime_is_judged_as_what_it_is(tmp_path: Path) -> 
     assert "Sigmoid" in rows[0].note
     wrong = {"y": np.asarray(expected["y"].value * 1.2 + 1e-5, np.float32)}
     assert judge_runtime(lambda: wrong, graph, feeds, expected)[0].verdict == "fail"
-    assert judge("torch", lambda: runtime.run(opened, feeds), graph, expected)[0].verdict == "fail"
+    assert judge("torch", lambda: runtime.run(opened, feeds), graph, feeds, expected)[0].verdict == "fail"
 
 
 def test_numbers_too_small_for_the_type_may_be_zero() -> None:
@@ -213,3 +213,23 @@ def test_evaluation_holds_few_values_at_a_time() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 15, f"{peak:.0f} arrays at once"
+
+
+def test_long_sums_may_be_added_up_one_after_the_other() -> None:
+    """Equal weights, as in the light files of the onnx package: partial sums round in one direction for long."""
+    n = 20000
+    graph = load_onnx(
+        onnx.parser.parse_model(
+            '<ir_version: 8, opset_import: ["" : 17]> '
+            f"sums (float[2, {n}] x, float[{n}, 1] w) => (float[2, 1] y) {{ y = MatMul(x, w) }}"
+        )
+    )
+    x = np.random.default_rng(0).uniform(0.5, 1.5, (2, n)).astype(np.float32)
+    feeds = {"x": x, "w": np.full((n, 1), 0.1, np.float32)}
+    expected = meaning(graph, feeds)
+    straight = np.cumsum(x * np.float32(0.1), axis=1, dtype=np.float32)[:, -1:]
+    assert compare("loop", "y", straight, expected["y"], "float32").verdict == "fail"
+    (row,) = judge("loop", lambda: {"y": straight}, graph, feeds, expected)
+    assert (row.verdict, row.note) == ("pass", "floor with long sums")
+    (row,) = judge("wrong", lambda: {"y": straight * np.float32(1.002)}, graph, feeds, expected)
+    assert row.verdict == "fail"

@@ -202,7 +202,7 @@ def test_forward(name: str, backend: str, find: Any) -> None:
     graph, feeds = loaded(path), file.feeds()
     want, rows = judged(path, name)
     program = pm.compile(graph, backend, "cpu")
-    rows = rows + judge(backend, lambda: program.predict(feeds), graph, want)
+    rows = rows + judge(backend, lambda: program.predict(feeds), graph, feeds, want)
     assert [r.verdict for r in rows] == ["pass"] * len(rows), rows
 
 
