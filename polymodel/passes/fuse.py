@@ -4,7 +4,7 @@
 2. ("polymodel", "Linear"), inputs x (..., in), w, b (out,) or absent, output (..., out) = x w^T + b; floating types only.
    Attribute transB: 1 for w (out, in), 0 for w (in, out), which is then not transposed. It replaces
    a. Gemm(x, w, b, transB) with alpha = beta = 1 and transA = 0;
-   b. MatMul(x, Transpose(w)) and MatMul(x, w), x of rank 2 or more, w of rank 2;
+   b. MatMul(x, Transpose(w)) and, for w of known sizes without a 0, MatMul(x, w); x of rank 2 or more, w of rank 2;
    c. Add of a bias (out,) to the result of a or b, where nothing else reads that result.
 3. A Conv loses a bias that is known to be zero.
 4. A pattern is applied only where the backend's table has a rule for the operator that it makes.
@@ -60,7 +60,8 @@ def _matmul(node: Node, context: Context) -> Sequence[Node] | None:
         return None
     turned = context.producer(node, 1)
     if turned is None or turned.op_type != "Transpose" or turned.domain or turned.attr("perm") not in (None, (1, 0)):
-        return _linear(node, 0, (node, 0), (node, 1))
+        sizes = node.spec(1).shape
+        return _linear(node, 0, (node, 0), (node, 1)) if all(isinstance(d, int) and d > 0 for d in sizes) else None
     return _linear(node, 1, (node, 0), (turned, 0))
 
 

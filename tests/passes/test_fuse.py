@@ -102,6 +102,14 @@ def test_a_weight_that_is_not_transposed(table: RuleTable, operator: str) -> Non
     assert plan.nodes[0].input_names == ("x", "v", "b")
 
 
+@pytest.mark.parametrize("shape", [(0, 5), ("k", 5), (3, "m")], ids=str)
+def test_a_product_with_a_matrix_of_unknown_sizes_stays(table: RuleTable, shape: tuple[Any, ...]) -> None:
+    def build(b: Builder, x: Tensor, w: Tensor, c: Tensor) -> dict[str, Tensor]:
+        return {"y": b.op("MatMul", x, b.input("v", TensorSpec(shape)))}
+
+    assert kinds(fuse(plan_of(build, ("n", shape[0])), table)) == ["MatMul"]
+
+
 def test_a_bias_as_long_as_the_input_is_none(table: RuleTable) -> None:
     """Of (in, out) the bias is (out,)."""
 
