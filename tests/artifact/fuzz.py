@@ -2,14 +2,17 @@
 
     python fuzz.py SEED COUNT
 
-Models are damaged as bytes (cut, flipped, moved) and as messages (extreme numbers, exchanged names, other operators).
-Prints "done LOADED REFUSED SLOWEST"; anything but ArtifactError ends it with a traceback.
+Models are damaged as bytes (cut, flipped, moved; fields of the wire format with another type, length or place) and as
+messages (extreme numbers, exchanged names, other operators). Prints "done LOADED REFUSED SLOWEST GROWN": seconds of the
+slowest file, the best of three where one took long, and KiB by which the memory grew. Anything but ArtifactError ends it
+with a traceback, and so does using more than MEMORY bytes of address space.
 """
 
 from __future__ import annotations
 
 import logging
 import random
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +26,8 @@ from polymodel.artifact.export import to_proto
 from polymodel.artifact.load import load_onnx
 from polymodel.errors import ArtifactError
 
+MEMORY = 6 << 30
+LONG = 0.5  # seconds
 EXTREME = (0, -1, 1, 2**31 - 1, 2**31, -(2**31), 2**62, 2**63 - 1, -(2**63), 255)
 
 
@@ -40,6 +45,58 @@ def move(data: bytearray, rng: random.Random) -> bytearray:
     a, b = rng.randrange(len(data)), rng.randrange(len(data))
     piece = data[a : a + rng.randrange(1, 64)]
     data[b:b] = piece
+    return data
+
+
+def varint(number: int) -> bytes:
+    """A number as the wire format has it."""
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*found, number])
+
+
+def fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """(start, start of the content, end) of each field with a length, those inside included, as far as they can be read."""
+    while start < end:
+        tag, length = data[start], data[start + 1] if start + 1 < end else 0
+        if tag & 7 == 0:
+            start += 2
+            while start < end and data[start - 1] > 127:
+                start += 1
+            continue
+        content = start + 2
+        if tag & 7 != 2:
+            return
+        shift, size = 7, length & 127
+        while length > 127 and content < end:
+            length = data[content]
+            size, shift, content = size | (length & 127) << shift, shift + 7, content + 1
+        if content + size > end:
+            return
+        yield start, content, content + size
+        yield from fields(data, content, content + size)
+        start = content + size
+
+
+def wire(data: bytearray, rng: random.Random) -> bytearray:
+    """A field of another type, with a wrong or endless length, twice, inside itself, or with another number."""
+    found = list(fields(bytes(data), 0, len(data)))
+    if not found:
+        return flip(data, rng)
+    start, content, end = rng.choice(found)
+    kind = rng.randrange(5)
+    if kind == 0:
+        data[start] = data[start] & 0xF8 | rng.randrange(8)
+    elif kind == 1:
+        data[start + 1 : content] = varint(rng.choice((0, 1, 2**31 - 1, 2**31, 2**32, 2**63, 2**64 - 1, end - content + 1)))
+    elif kind == 2:
+        data[end:end] = data[start:end] * rng.choice((1, 2, 50))
+    elif kind == 3:
+        data[content:content] = data[start:end]
+    else:
+        data[start] = (rng.randrange(1, 16) << 3) | 2
     return data
 
 
@@ -106,29 +163,43 @@ def bases(rng: random.Random) -> list[onnx.ModelProto]:
     return found
 
 
+def attempt(source: Any) -> tuple[bool, float]:
+    """Whether a model loads, and how long that takes."""
+    start = time.perf_counter()
+    try:
+        load_onnx(source)
+    except ArtifactError:
+        return False, time.perf_counter() - start
+    return True, time.perf_counter() - start
+
+
 def main(seed: int, count: int) -> None:
     logging.disable(logging.CRITICAL)
     rng = random.Random(seed)
     sources = bases(rng)
+    harmless = next(m for m in sources if attempt(m)[0])
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     loaded = refused = 0
     slowest = 0.0
     for i in range(count):
         model = onnx.ModelProto()
         model.CopyFrom(rng.choice(sources))
-        if i % 3:
+        if i % 2:
             for _ in range(rng.choice((1, 1, 2))):
                 rewrite(model, rng)
             source: Any = model
         else:
-            source = bytes(rng.choice((cut, flip, flip, move))(bytearray(model.SerializeToString()), rng))
-        start = time.perf_counter()
-        try:
-            load_onnx(source)
-            loaded += 1
-        except ArtifactError:
-            refused += 1
-        slowest = max(slowest, time.perf_counter() - start)
-    print(f"done {loaded} {refused} {slowest:.3f}")
+            source = bytes(rng.choice((cut, flip, flip, move, wire, wire, wire))(bytearray(model.SerializeToString()), rng))
+        sound, seconds = attempt(source)
+        for _ in range(2):
+            if seconds > LONG:
+                attempt(harmless)  # a process of native_checks.py that ended has been replaced
+                seconds = min(seconds, attempt(source)[1])
+        loaded, refused = loaded + sound, refused + (not sound)
+        slowest = max(slowest, seconds)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(f"done {loaded} {refused} {slowest:.3f} {grown}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Damaged files are refused or loaded; nothing else happens, whatever the damage."""
+"""Damaged files are refused or loaded, within a second and in little memory; nothing else happens, whatever the damage."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ def test_damaged_models(seed: int) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     words = done.stdout.split()
+    assert float(words[3]) < 1, "seconds of the slowest file"
+    assert int(words[4]) < 300_000, "KiB by which the memory grew"
     loaded, refused = int(words[1]), int(words[2])
     assert loaded + refused == 700
     assert loaded > 70, "nearly nothing was sound: the damage is too coarse to test much"

@@ -102,6 +102,40 @@ def nested() -> onnx.ModelProto:
     return model_of([node("If", ["c"], ["y"], then_branch=branch, else_branch=helper.make_graph([], "e", [], []))], [condition])
 
 
+def nested_a_thousand_times() -> onnx.ModelProto:
+    model = model_of([node("Relu", ["x"], ["y"])])
+    graph = model.graph
+    for _ in range(1000):
+        inner = graph.node[0]
+        inner.op_type = "If"
+        inner.input[0] = "x"
+        attribute = inner.attribute.add(name="then_branch", type=onnx.AttributeProto.GRAPH)
+        graph = attribute.g
+        graph.node.append(node("Relu", ["x"], ["y"]))
+    return model
+
+
+def deep_type() -> onnx.ModelProto:
+    model = relu()
+    kind = model.graph.input[0].type
+    for _ in range(1000):
+        kind = kind.sequence_type.elem_type
+    kind.tensor_type.elem_type = FLOAT
+    return model
+
+
+def chained_functions() -> onnx.ModelProto:
+    opsets = [helper.make_opsetid("", 23), helper.make_opsetid("own", 1)]
+    functions = []
+    for i in range(1000):
+        inner = ("Relu", "") if i == 999 else (f"F{i + 1}", "own")
+        body = [helper.make_node(inner[0], ["a"], ["b"], domain=inner[1])]
+        functions.append(helper.make_function("own", f"F{i}", ["a"], ["b"], body, opsets))
+    model = model_of([node("F0", ["x"], ["y"], domain="own")], functions=functions)
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    return model
+
+
 def recursive_function() -> onnx.ModelProto:
     opsets = [helper.make_opsetid("", 23), helper.make_opsetid("own", 1)]
     body = [helper.make_node("Loop1", ["a"], ["b"], domain="own")]
@@ -185,6 +219,9 @@ CASES: list[tuple[Callable[[], onnx.ModelProto], str]] = [
     (unknown_type, r"'w' has the unknown element type 999"),
     (huge_input, r"value 'x' declares"),
     (nested, r"nested deeper than 16 levels"),
+    (nested_a_thousand_times, r"nested deeper than 16 levels|nests its parts too deeply"),
+    (deep_type, r"."),
+    (chained_functions, r"functions call each other deeper than 64 levels"),
     (recursive_function, r"function 'Loop1' calls itself: Loop1 > Loop1"),
     (exploding_functions, r"more than 1000000 nodes when its functions are written out"),
     (future_opset, r"uses opset 9999; onnx .* knows 1 to"),

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from polymodel.backend import Backend
+from polymodel.errors import Unsupported
+
 Make = Callable[..., Any]
 RNG = np.random.default_rng(23)
 KINDS = ["float32", "float16", "int64", "int32", "int8", "uint8", "bool"]
@@ -191,6 +194,18 @@ def test_range(case: Make, start: float, limit: float, delta: float, fixed: tupl
     got = case("Range", given, fixed=fixed).values()[0]
     np.testing.assert_allclose(got, np.arange(start, limit, delta), rtol=1e-14)
     assert got.dtype == given["start"].dtype
+
+
+def test_the_derivative_of_range(case: Make, backend: Backend) -> None:
+    """Start and delta have derivatives, where a program may hold sizes that are computed; never zeros instead."""
+    call = case("Range", {"start": np.array(0.5), "limit": np.array(4.2), "delta": np.array(0.9)})
+    cotangents = {"y0": np.arange(1.0, 6.0)}
+    if not backend.capabilities().dynamic_sizes:
+        with pytest.raises(Unsupported, match="Range"):
+            call.program.gradients(call.feeds, cotangents)
+        return
+    found = call.program.gradients(call.feeds, cotangents)
+    assert {n: float(g) for n, g in found.items()} == {"start": 15.0, "limit": 0.0, "delta": 40.0}
 
 
 def test_nonzero(case: Make) -> None:

@@ -246,7 +246,11 @@ def size(node: Node, x: Any) -> Any:
 
 @TABLE.rule("Range", since=11)
 def range_(node: Node, start: Any, limit: Any, delta: Any) -> Any:
-    return tf.range(*(tf.reshape(v, []) for v in (start, limit, delta)))
+    start, limit, delta = (tf.reshape(v, []) for v in (start, limit, delta))
+    if not start.dtype.is_floating:
+        return tf.range(start, limit, delta)
+    count = tf.maximum(tf.cast(tf.math.ceil((limit - start) / delta), tf.int32), 0)  # tf.range passes no derivative on
+    return start + tf.cast(tf.range(count), start.dtype) * delta
 
 
 @TABLE.rule("EyeLike", since=9)

@@ -57,12 +57,6 @@ UNTAGGED = frozenset(
 )
 """Differentiable operators of which the standard says nothing."""
 
-WITHOUT_CASE = {
-    "Scatter": "deprecated since opset 11: files are lifted, and ScatterElements is judged",
-}
-"""Differentiable operators that have no gradient case, with the reason."""
-
-
 def differentiable_operators() -> frozenset[str]:
     """Every operator of the standard that has an input to differentiate by."""
     tagged = {

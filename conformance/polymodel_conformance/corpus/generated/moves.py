@@ -83,6 +83,8 @@ _WRITES: list[Row] = [
         row(f"scatter_nd_{how}_twice", "ScatterND", (4, 3), _PLACES, (4, 3), reduction=how)
         for how in ("add", "mul", "max", "min")
     ],
+    row("scatter", "Scatter", (3, 4), np.array([[2, 0, 1], [0, 1, 2]], _L), (2, 3), opset=10),
+    row("scatter_axis", "Scatter", (2, 5, 3), Fed(np.array([[[4], [0]], [[3], [1]]], _L)), (2, 2, 1), opset=10, axis=1),
     row("tensor_scatter", "TensorScatter", (2, 3, 5, 2), (2, 3, 2, 2), Fed(np.array([1, 3], _L))),
     row("tensor_scatter_circular", "TensorScatter", (2, 5, 3), (2, 4, 3), Fed(np.array([4, 2], _L)), mode="circular"),
     row("tensor_scatter_axis", "TensorScatter", (2, 3, 4), (2, 3, 1), axis=-1),
