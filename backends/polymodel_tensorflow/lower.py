@@ -106,7 +106,9 @@ def compiler(nodes: Iterable[Node], *, training: bool) -> str:
 
     XLA compiles a training step that multiplies matrices and has neither convolutions, pooling nor recurrent layers,
     all in float32 or float64. Measured (docs/decisions/0005-tensorflow-and-xla.md): XLA makes the step of the
-    multilayer perceptron and of the transformer faster, and that of LeNet, ResNet-18 and the LSTM slower. predict and
+    multilayer perceptron and of the transformer faster, and that of LeNet, ResNet-18 and the LSTM slower. Where a product
+    is by a matrix of more than LARGE elements, products are what a step does and XLA's own are no faster: the step of an
+    encoder of BERT-base's size takes 1.2 times as long as in graph mode, and half a minute to compile. predict and
     gradients stay in graph mode, where one program serves every batch size; XLA would compile again for each.
     """
     if not training:
@@ -114,5 +116,13 @@ def compiler(nodes: Iterable[Node], *, training: bool) -> str:
     calls = list(nodes)
     operators = {node.op_type for node in calls}
     floats = {s.dtype for node in calls for s in node.outputs if "float" in s.dtype}
-    dense = bool(operators & _PRODUCTS) and not operators & _NOT_FOR_XLA
+    dense = bool(operators & _PRODUCTS) and not operators & _NOT_FOR_XLA and not any(map(_is_large, calls))
     return "xla" if dense and floats <= _XLA_FLOATS else "native"
+
+
+LARGE = 1 << 20
+"""Elements of a matrix: between those of the reference models (784 x 512) and those of BERT-base (768 x 3072)."""
+
+
+def _is_large(node: Node) -> bool:
+    return node.op_type in ("Linear", "MatMul", "Gemm") and node.spec(1).is_static and node.spec(1).size > LARGE

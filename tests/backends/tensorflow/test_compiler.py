@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from polymodel import models
+from polymodel import Model, models, nn
 from polymodel.backend import Backend, CompileOptions, Training
 from polymodel.builder import Builder
 from polymodel.graph import Graph
@@ -30,6 +30,13 @@ def choice(graph: Graph, *, training: bool = True) -> str:
 def test_dense_models_train_inside_xla_and_the_others_in_graph_mode(name: str, expected: str) -> None:
     graph = models.reference(name).model.training_graph("cross_entropy")
     assert choice(graph) == expected
+
+
+@pytest.mark.parametrize(("width", "expected"), [(1024, "xla"), (1025, "native")])
+def test_products_by_large_matrices_stay_in_graph_mode(width: int, expected: str) -> None:
+    module = nn.Sequential(nn.Linear(1024, width), nn.ReLU(), nn.Linear(width, 2))
+    model = Model(module, {"x": TensorSpec(("batch", 1024))}, ["logits"])
+    assert choice(model.training_graph("cross_entropy")) == expected
 
 
 def test_predict_stays_in_graph_mode() -> None:
