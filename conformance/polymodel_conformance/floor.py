@@ -11,7 +11,7 @@ other half in the next, so that the floor holds what both sides can do.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
@@ -47,7 +47,40 @@ class Measured:
     ties: int = 0
 
 
-def measure(compute: Compute, *, runs: int = 4, unit: float = UNIT, seed: int = 0) -> Measured:
+@final
+@dataclass(frozen=True)
+class Look:
+    """A computation without rounding errors, and what rounding could turn in it.
+
+    Attributes:
+        values: by name.
+        unsure: for each place where something is decided, the elements nearer to a kink than rounding allows.
+        ties: number of elements exactly on a kink, where a derivative is a matter of convention.
+    """
+
+    values: Mapping[str, Array]
+    unsure: Sequence[Array]
+    ties: int = 0
+
+    @property
+    def undecidable(self) -> int:
+        """Number of elements nearer to a kink than rounding allows."""
+        return int(sum(m.sum() for m in self.unsure))
+
+
+def look(compute: Compute, *, unit: float = UNIT, seed: int = 0) -> Look:
+    """Run a computation as it is, and once more where it decides something, to see how far rounding moves that."""
+    watch = Kinks()
+    values = dict(compute(None, watch))
+    unsure = [np.zeros(d.shape, bool) for d in watch.distances]
+    if any(m.size for m in unsure):
+        probe = Kinks()
+        compute(Noise(unit, seed * 1000 + 1), probe)
+        unsure = [_undecidable(a, b) for a, b in zip(watch.distances, probe.distances, strict=True)]
+    return Look(values, unsure, int(sum((d == 0).sum() for d in watch.distances)))
+
+
+def measure(compute: Compute, *, runs: int = 4, unit: float = UNIT, seed: int = 0, seen: Look | None = None) -> Measured:
     """Run a computation with and without rounding errors.
 
     Args:
@@ -55,31 +88,26 @@ def measure(compute: Compute, *, runs: int = 4, unit: float = UNIT, seed: int = 
         runs: number of noisy runs; even, so that undecidable elements take both sides equally often.
         unit: unit roundoff.
         seed: of the noise.
+        seen: what `look` found, if it looked already.
     """
-    watch = Kinks()
-    values = dict(compute(None, watch))
-    probe = Kinks()
-    compute(Noise(unit, seed * 1000 + 1), probe)
-    unsure = [_undecidable(a, b) for a, b in zip(watch.distances, probe.distances, strict=True)]
-    count = int(sum(m.sum() for m in unsure))
-    squares = {n: np.zeros(v.shape) for n, v in values.items() if v.dtype.kind == "f"}
+    seen = look(compute, unit=unit, seed=seed) if seen is None else seen
+    squares = {n: np.zeros(v.shape) for n, v in seen.values.items() if v.dtype.kind == "f"}
     rng = np.random.default_rng(seed)
     halves: list[Array | None] = []
     for k in range(runs):
         if k % 2 == 0:
-            halves = [m & (rng.random(m.shape) < 0.5) if m.any() else None for m in unsure]
+            halves = [m & (rng.random(m.shape) < 0.5) if m.any() else None for m in seen.unsure]
             flips = halves
         else:
-            flips = [m & ~h if h is not None else None for m, h in zip(unsure, halves, strict=True)]
+            flips = [m & ~h if h is not None else None for m, h in zip(seen.unsure, halves, strict=True)]
         noisy = compute(Noise(unit, seed * 1000 + 2 + k), Kinks(flips=flips))
         for n, total in squares.items():
             with np.errstate(invalid="ignore"):
-                difference = noisy[n] - values[n]
+                difference = noisy[n] - seen.values[n]
             total += np.where(np.isfinite(difference), difference, 0.0) ** 2
     spread = {n: np.sqrt(s / runs).astype(np.float32) for n, s in squares.items()}
     doubt = {n: _doubt(runs * max(1, s.size)) for n, s in squares.items()}
-    ties = int(sum((d == 0).sum() for d in watch.distances))
-    return Measured(values, spread, doubt, count, ties)
+    return Measured(seen.values, spread, doubt, seen.undecidable, seen.ties)
 
 
 def _undecidable(base: Array, noisy: Array) -> Array:
@@ -109,9 +137,7 @@ def forward(plan: Plan, feeds: Mapping[str, Array]) -> Compute:
     return compute
 
 
-def gradient(
-    plan: Plan, feeds: Mapping[str, Array], cotangents: Mapping[str, Array], wrt: tuple[str, ...]
-) -> Compute:
+def gradient(plan: Plan, feeds: Mapping[str, Array], cotangents: Mapping[str, Array], wrt: tuple[str, ...]) -> Compute:
     """The computation of derivatives, by name of what they are taken with respect to."""
 
     def compute(noise: Noise | None, kinks: Kinks) -> Mapping[str, Array]:

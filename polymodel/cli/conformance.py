@@ -47,6 +47,12 @@ def conformance(
     baseline: Annotated[
         Path | None, typer.Option("--baseline", help="report.json of an older run: what became worse fails this one.")
     ] = None,
+    first: Annotated[int | None, typer.Option("--first", min=0, help="For --suite random: number of the first graph (0).")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="For --suite random: workers of each backend (1).")] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option("--record", help="For --suite random: a file that gathers the run in pieces; run again, it goes on."),
+    ] = None,
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -66,7 +72,7 @@ def conformance(
 
       polymodel conformance --suite onnx --backends torch --match attention
 
-      polymodel conformance --suite random --graphs 20000 --seed 0 --backends torch,mxnet
+      polymodel conformance --suite random --graphs 20000 --seed 0 --backends torch,mxnet --jobs 2 --record run.json
     """
     from polymodel.registry import backends as registered
 
@@ -82,8 +88,10 @@ def conformance(
     asked = names(backends) or list(registered())
     if suite not in SUITES:
         raise ConfigError(f"unknown suite {suite!r}; expected one of {', '.join(SUITES)}")
-    if suite != "random" and graphs is not None:
-        raise ConfigError("--graphs: only for --suite random")
+    if suite != "random" and any(v is not None for v in (graphs, first, jobs, record)):
+        raise ConfigError("--graphs, --first, --jobs, --record: only for --suite random")
+    if first and record is not None:
+        raise ConfigError("--first: not with --record, which knows where it was")
     part = {"--operators": operators, "--dtype": dtype, "--shard": shard, "--resume": resume, "--baseline": baseline}
     if suite == "random":
         only = {"--profile": profile != "quick", "--levels": levels, "--match": match, "--mutants": mutants, **part}
@@ -91,7 +99,10 @@ def conformance(
             raise ConfigError(f"{', '.join(given)}: not for --suite random")
         from polymodel.cli.random_suite import random_suite
 
-        random_suite(asked, graphs or 500, seed or 0, report, pythons, device, as_json=json_output)
+        random_suite(
+            asked, graphs or 500, seed or 0, report, pythons, device,
+            first=first or 0, jobs=jobs or 1, record=record, as_json=json_output,
+        )
         return
     if suite == "onnx":
         only = {"--profile": profile != "quick", "--levels": levels, "--device": device != "cpu", "--mutants": mutants, **part}

@@ -15,8 +15,10 @@ from polymodel_conformance.cases import Undecided
 from polymodel_conformance.client import Answer
 from polymodel_conformance.random_graphs.case import questions
 from polymodel_conformance.random_graphs.choices import Choices, Spent
+from polymodel_conformance.random_graphs.judge import build
 from polymodel_conformance.random_graphs.operators import TABLE
-from polymodel_conformance.random_graphs.run import Found, RandomReport, build, run_random
+from polymodel_conformance.random_graphs.report import Found, RandomReport
+from polymodel_conformance.random_graphs.run import run_random
 from polymodel_conformance.random_graphs.shrink import shrink
 
 
@@ -54,9 +56,7 @@ def test_the_table_covers_the_families() -> None:
 
 def test_a_failure_becomes_small() -> None:
     """Every graph with a Gather "fails": what is left is one Gather of little data."""
-    start = next(
-        s for i in range(200) if (s := build(Choices.of_seed(1, i))) and "Gather" in s.operators and len(s.operators) > 5
-    )
+    start = next(s for i in range(200) if (s := build(Choices.of_seed(1, i))) and "Gather" in s.operators and len(s.operators) > 5)
     small = shrink(start, build, lambda s: "Gather" in s.operators, seconds=120)
     assert small.operators == ("Gather",)
 
@@ -95,7 +95,7 @@ def test_a_missing_backend_is_code_3() -> None:
 
 
 def test_an_unknown_failure_is_code_1() -> None:
-    found = Found("torch predict Add", 1, "fail", "differs", ())
+    found = Found("torch predict Add", [1], "fail", "differs", ())
     assert RandomReport(1, 0, failures={found.key: found}).exit_code == 1
     assert RandomReport(1, 0, failures={found.key: replace(found, reason="known")}).exit_code == 0
 

@@ -39,7 +39,7 @@ def shrink(start: Sample, build: Build, fails: Fails, seconds: float = 20.0) -> 
     """
     watch = _Watch(seconds)
     best = _fewer(start, build, fails, watch)
-    return _alone(best, fails, watch) or best
+    return next((s for s in alone(best) if not watch.over and fails(s)), best)
 
 
 @final
@@ -88,25 +88,20 @@ def _smaller(row: Sequence[int]) -> Iterator[list[int]]:
                 yield [*numbers[:at], less, *numbers[at + 1 :]]
 
 
-def _alone(sample: Sample, fails: Fails, watch: _Watch) -> Sample | None:
-    """One call of a graph that fails without the others."""
+def alone(sample: Sample) -> Iterator[Sample]:
+    """Each call of a graph without the others, the last first; none of a graph of one call."""
     if len(sample.operators) < 2:
-        return None
+        return
     graph = unfolded(sample.graph, sample.constants)
     full = all_feeds(graph, {**sample.feeds, **sample.constants})
     names = [str(v.name) for n in graph.model.graph for v in n.outputs]
     values = evaluate(plan_of(graph, names, full), full, record=False).values
     arrays = {n: v.array for n, v in values.items()}
     for node in reversed(list(sample.graph.model.graph)):
-        if watch.over:
-            break
         try:
-            tried = _call(node, sample, {**arrays, **full})
-            if fails(tried):
-                return tried
+            yield _call(node, sample, {**arrays, **full})
         except (PolymodelError, ValueError, KeyError):
             continue
-    return None
 
 
 def _call(node: ir.Node, sample: Sample, values: dict[str, np.ndarray]) -> Sample:
