@@ -49,6 +49,12 @@ def concat_rule(node: Node, *inputs: Symbol) -> Symbol:
 
 @TABLE.rule("Split", since=13)
 def split(node: Node, x: Symbol, sizes: Symbol = None) -> tuple[Symbol, ...]:
+    if node.dtype() == "bool":  # MXNet slices no bool
+        return tuple(cast(y, "bool") for y in _parts(node, cast(x, "uint8")))
+    return _parts(node, x)
+
+
+def _parts(node: Node, x: Symbol) -> tuple[Symbol, ...]:
     axis, place, parts = node.axis(), 0, []
     for i in range(len(node.outputs)):
         shape = node.out_shape(i) if node.has_output(i) else None

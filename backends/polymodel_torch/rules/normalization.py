@@ -18,7 +18,7 @@ def batch_norm(node: Node, x: Any, scale: Any, bias: Any, mean: Any, var: Any) -
         return triple[0], triple[1], triple[2]
     if not node.attr("training_mode"):
         return _inference_batch_norm(x, scale, bias, mean, var, eps)
-    if not node.has_output(1) and not node.has_output(2):
+    if not node.has_output(1) and not node.has_output(2) and node.spec(1).shape != (0,):
         return torch.batch_norm(x, scale, bias, None, None, True, 0.0, eps, torch.backends.cudnn.enabled)
     triple = _training_batch_norm(x, scale, bias, mean, var, eps, momentum)
     return triple[0], triple[1], triple[2]
@@ -28,10 +28,10 @@ def batch_norm(node: Node, x: Any, scale: Any, bias: Any, mean: Any, var: Any) -
 def _inference_batch_norm(
     x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor, mean: torch.Tensor, var: torch.Tensor, eps: float
 ) -> torch.Tensor:
-    if not (mean.requires_grad or var.requires_grad):
+    if mean.numel() and not (mean.requires_grad or var.requires_grad):
         return torch.batch_norm(x, scale, bias, mean, var, False, 0.0, eps, torch.backends.cudnn.enabled)
-    # torch's kernel has no derivative by the statistics.
-    shape = (1, -1, *[1] * (x.dim() - 2))
+    # torch's kernel has no derivative by the statistics, and raises without channels.
+    shape = (1, x.shape[1], *[1] * (x.dim() - 2))
     factor = scale * torch.rsqrt(var + eps)
     return x * factor.reshape(shape) + (bias - mean * factor).reshape(shape)
 
@@ -46,6 +46,8 @@ def _training_batch_norm(
     torch keeps the unbiased variance, with its own momentum: given momentum 1 it leaves the bare statistics of the
     batch in two scratch tensors, of which the variance is then corrected by (n - 1) / n.
     """
+    if not x.shape[1]:  # without channels its kernel raises
+        return x + 0, mean + 0, var + 0
     scratch = torch.zeros((2, x.shape[1]), dtype=mean.dtype, device=mean.device)
     batch_mean, batch_var = scratch[0], scratch[1]
     y = torch.batch_norm(x, scale, bias, batch_mean, batch_var, True, 1.0, eps, torch.backends.cudnn.enabled)

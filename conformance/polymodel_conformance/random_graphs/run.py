@@ -65,7 +65,8 @@ def run_random(
                 report.versions.update(workers[name][0].start()["versions"])
             except Unavailable as error:
                 report.unavailable[name] = str(error)
-                del workers[name]
+                for worker in workers.pop(name):
+                    worker.close()
         with warnings.catch_warnings(), Progress(graphs * len(workers), quiet) as progress:
             warnings.simplefilter("ignore", RuntimeWarning)
             _judge_all(report, workers, progress, folder, shrinking)
