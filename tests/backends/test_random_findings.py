@@ -1,0 +1,58 @@
+"""What random graphs found: small graphs that a backend once failed, judged as a run of random graphs would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import pytest
+
+from polymodel.backend import Backend
+from polymodel.builder import Builder
+from polymodel.spec import TensorSpec
+from polymodel.tensor import Tensor
+from polymodel_conformance.client import Answer
+from polymodel_conformance.random_graphs.case import questions
+from polymodel_conformance.random_graphs.sketch import Sample
+from polymodel_conformance.worker import perform
+
+RNG = np.random.default_rng(0)
+Make: TypeAlias = Callable[..., Tensor | tuple[Tensor, ...]]
+
+
+def real(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def truths(*shape: int) -> np.ndarray:
+    return RNG.random(shape) < 0.5
+
+
+FOUND: Mapping[str, tuple[Make, Mapping[str, np.ndarray]]] = {
+    "Split of bool": (lambda b, x: b.ops("Split", x, np.array([1, 3]), outputs=2, axis=1), {"x": truths(2, 4)}),
+    "BatchNormalization without channels": (
+        lambda b, x, s, t, m, v: b.op("BatchNormalization", x, s, t, m, v),
+        {"x": real(7, 0, 3, 2), **{n: real(0) for n in "stmv"}},
+    ),
+    "BatchNormalization of batches without channels": (
+        lambda b, x, s, t, m, v: b.ops("BatchNormalization", x, s, t, m, v, outputs=3, training_mode=1),
+        {"x": real(7, 0, 3, 2), **{n: real(0) for n in "stmv"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_values_and_derivatives(backend: Backend, name: str) -> None:
+    make, feeds = FOUND[name]
+    b = Builder()
+    made = make(b, **{n: b.input(n, TensorSpec(a.shape, a.dtype.name)) for n, a in feeds.items()})
+    for i, tensor in enumerate(made if isinstance(made, tuple) else (made,)):
+        b.output(f"y{i}", tensor)
+    graph = b.finish()
+    program = backend.compile(graph, "cpu")
+    asked = questions(Sample(graph, feeds, (), tuple(n.op_type for n in graph.calls), True, {}))
+    for question in asked:
+        header: dict[str, Any] = {"verb": question.job.verb, "options": question.job.options}
+        outcome = question.judge(Answer("done", perform(program, header, question.job.arrays)[1]))
+        assert not outcome.verdict.bad, f"{question.job.verb}: {outcome.message}"
