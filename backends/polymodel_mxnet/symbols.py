@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ import numpy as np
 from polymodel_mxnet.compat import LIB, _imperative_invoke, _symbol_creator, c_str, check_call, mxnet
 
 _STAGE = 64  # rows that one product copies
+_PASSING = frozenset(
+    {"null", "_np_reshape", "Reshape", "transpose", "_np_transpose", "slice_axis", "Concat", "_npi_concatenate", "_npi_cast"}
+)
 
 Symbol: TypeAlias = Any
 """An mxnet.symbol.numpy symbol: it takes part in arithmetic with symbols and numbers."""
@@ -112,6 +116,17 @@ def fresh(draw: Draw) -> Symbol:
     name = f"drawn.{len(trace.drawn)}"
     trace.drawn[name] = draw
     return variable(name)
+
+
+def is_fixed(x: Symbol) -> bool:
+    """Whether it is made of values from outside alone of which nobody takes a derivative."""
+    trace = _trace.get()
+    return all(n in trace.fixed or n in trace.constants or n in trace.drawn for n in x.list_inputs())
+
+
+def surely_differentiated(x: Symbol) -> bool:
+    """Whether it is made of a value of which a derivative is taken, by operators that all pass derivatives on."""
+    return not is_fixed(x) and all(node["op"] in _PASSING for node in json.loads(x.tojson())["nodes"])
 
 
 def cast(x: Symbol, dtype: str) -> Symbol:

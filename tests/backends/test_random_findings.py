@@ -31,6 +31,16 @@ def truths(*shape: int) -> np.ndarray:
 
 FOUND: Mapping[str, tuple[Make, Mapping[str, np.ndarray]]] = {
     "Split of bool": (lambda b, x: b.ops("Split", x, np.array([1, 3]), outputs=2, axis=1), {"x": truths(2, 4)}),
+    "the bias of a product with a constant": (
+        lambda b, x, c: b.op("Gemm", x, np.ones((3, 2), np.float32), c), {"x": real(4, 3), "c": real(2)}
+    ),
+    "the bias of a product with what has no derivative": (
+        lambda b, x, w, c: b.op("Gemm", x, b.op("Floor", w), c), {"x": real(4, 3), "w": real(3, 2), "c": real(2)}
+    ),
+    "an unrolled LSTM with constant recurrence": (
+        lambda b, x, w, c: b.ops("LSTM", x, w, np.ones((1, 8, 2), np.float32), c, np.array([1, 3], np.int32), outputs=2, hidden_size=2),
+        {"x": real(3, 2, 4), "w": real(1, 8, 4), "c": real(1, 16)},
+    ),
     "BatchNormalization without channels": (
         lambda b, x, s, t, m, v: b.op("BatchNormalization", x, s, t, m, v),
         {"x": real(7, 0, 3, 2), **{n: real(0) for n in "stmv"}},

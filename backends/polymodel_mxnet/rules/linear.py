@@ -12,7 +12,20 @@ import numpy as np
 from polymodel.plan import Node
 from polymodel_mxnet.rules.integers import integer_product
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, broadcast, cast, concat, constant, cut, op, reshape, transpose
+from polymodel_mxnet.symbols import (
+    Symbol,
+    broadcast,
+    cast,
+    concat,
+    constant,
+    current_trace,
+    cut,
+    is_fixed,
+    op,
+    reshape,
+    surely_differentiated,
+    transpose,
+)
 
 _WORK = {"float32": "float32", "float64": "float64", "float16": "float32"}
 
@@ -33,7 +46,13 @@ def from_work(x: Symbol, kind: str) -> Symbol:
 
 
 def dense(x: Symbol, weight: Symbol, units: int, bias: Symbol = None) -> Symbol:
-    """x (..., in) times weight (units, in) transposed, plus bias (units,)."""
+    """x (..., in) times weight (units, in) transposed, plus bias (units,).
+
+    oneDNN's kernel writes the derivative by the bias together with that by the weight: where nobody takes that one, it
+    is left as the memory was. The bias is then added by an operator of its own.
+    """
+    if bias is not None and current_trace().purpose != "predict" and not (is_fixed(bias) or surely_differentiated(weight)):
+        return op("_npi_add", dense(x, weight, units), bias)
     inputs = (x, weight) if bias is None else (x, weight, bias)
     return op("_npx_fully_connected", *inputs, num_hidden=units, no_bias=bias is None, flatten=False)
 
