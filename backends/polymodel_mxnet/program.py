@@ -42,6 +42,10 @@ class Scalar:
         return f"Scalar({float(self)})"
 
 
+def _zeros_like(array: Any) -> Any:
+    return mxnet.nd.zeros_like(array.as_nd_ndarray()).as_np_ndarray()
+
+
 @final
 class MXNetProgram(Program):
     """Static CachedOps over whole graphs: one for each set of outputs and input shapes.
@@ -95,10 +99,13 @@ class MXNetProgram(Program):
         targets = [n for n in targets if n in lowered.inputs]
         heads = [i for i, n in enumerate(plan.outputs) if is_float(plan.specs[n].dtype)]
 
+        # A static CachedOp writes the derivatives by its parameters to the arrays of its first call, whatever is marked later.
+        kept = {n: _zeros_like(state[n]) for n in targets if n in state}
+
         def gradients(feeds: Mapping[str, np.ndarray], cotangents: Mapping[str, np.ndarray]) -> Arrays:
             use_threads(self.options.threads)
             arrays = {**state, **{n: to_mxnet(a, self.context) for n, a in feeds.items()}}
-            slots = [mxnet.nd.zeros_like(arrays[n].as_nd_ndarray()).as_np_ndarray() for n in targets]
+            slots = [kept[n] if n in kept else _zeros_like(arrays[n]) for n in targets]
             given = [to_mxnet(np.asarray(cotangents[plan.outputs[i]]), self.context) for i in heads]
             if not targets or not heads:
                 return {}

@@ -41,6 +41,7 @@ FOUND: Mapping[str, tuple[Make, Mapping[str, np.ndarray]]] = {
         lambda b, x, w, c: b.ops("LSTM", x, w, np.ones((1, 8, 2), np.float32), c, np.array([1, 3], np.int32), outputs=2, hidden_size=2),
         {"x": real(3, 2, 4), "w": real(1, 8, 4), "c": real(1, 16)},
     ),
+    "a parameter": (lambda b, x: b.op("Mul", x, b.parameter("w", real(2, 3))), {"x": real(2, 3)}),
     "BatchNormalization without channels": (
         lambda b, x, s, t, m, v: b.op("BatchNormalization", x, s, t, m, v),
         {"x": real(7, 0, 3, 2), **{n: real(0) for n in "stmv"}},
@@ -64,5 +65,6 @@ def test_values_and_derivatives(backend: Backend, name: str) -> None:
     asked = questions(Sample(graph, feeds, (), tuple(n.op_type for n in graph.calls), True, {}))
     for question in asked:
         header: dict[str, Any] = {"verb": question.job.verb, "options": question.job.options}
-        outcome = question.judge(Answer("done", perform(program, header, question.job.arrays)[1]))
-        assert not outcome.verdict.bad, f"{question.job.verb}: {outcome.message}"
+        for call in (1, 2):
+            outcome = question.judge(Answer("done", perform(program, header, question.job.arrays)[1]))
+            assert not outcome.verdict.bad, f"{question.job.verb}, call {call}: {outcome.message}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -83,10 +83,14 @@ class Judge:
         return verdict
 
     def _ask(self, question: Question) -> Outcome:
-        answer = self._worker.call(question.job)
+        """Ask twice: what the first call leaves behind must not change the second."""
+        outcome = question.judge(answer := self._worker.call(question.job))
         if answer.error == witness.REFUSED:
             return Outcome(Verdict.UNCLAIMED, (), answer.message)
-        return question.judge(answer)
+        if outcome.verdict.bad or self._backend == witness.NAME:
+            return outcome
+        again = question.judge(self._worker.call(question.job))
+        return replace(again, message=f"called again: {again.message}") if again.verdict.bad else outcome
 
     def _causes(self, start: Sample, question: Question, outcome: Outcome) -> list[tuple[str, Sample, Question, Outcome]]:
         """What a failure comes from: the calls that fail alone, else the smallest graph that does, each with its name."""
