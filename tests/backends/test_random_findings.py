@@ -42,6 +42,13 @@ FOUND: Mapping[str, tuple[Make, Mapping[str, np.ndarray]]] = {
         {"x": real(3, 2, 4), "w": real(1, 8, 4), "c": real(1, 16)},
     ),
     "a parameter": (lambda b, x: b.op("Mul", x, b.parameter("w", real(2, 3))), {"x": real(2, 3)}),
+    "largest elements of a parameter": (
+        lambda b, x: (b.op("GlobalMaxPool", b.parameter("w", real(2, 3, 5))), b.op("Neg", x)), {"x": real(2)}
+    ),
+    "largest elements of windows of a parameter": (
+        lambda b, x: (b.op("MaxPool", b.op("Unsqueeze", b.parameter("w", real(3, 5)), np.array([0])), kernel_shape=[2]), b.op("Neg", x)),
+        {"x": real(2)},
+    ),
     "BatchNormalization without channels": (
         lambda b, x, s, t, m, v: b.op("BatchNormalization", x, s, t, m, v),
         {"x": real(7, 0, 3, 2), **{n: real(0) for n in "stmv"}},

@@ -18,7 +18,7 @@ from polymodel.plan import Node
 from polymodel_mxnet.rules.convolution import Ints, window
 from polymodel_mxnet.rules.movement import pad_zero
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, cast, constant, op, reshape
+from polymodel_mxnet.symbols import Symbol, cast, constant, current_trace, op, reshape
 
 
 @final
@@ -81,7 +81,14 @@ class Geometry:
 
 
 def _pooling(x: Symbol, kind: str, geometry: Geometry, pad: Ints, **more: Any) -> Symbol:
+    x = _computed(x) if kind == "max" else x
     return op("_npx_pooling", x, pool_type=kind, kernel=geometry.kernel, stride=geometry.strides, pad=pad, **more)
+
+
+def _computed(x: Symbol) -> Symbol:
+    """A copy of a value from outside. Parameters are views into one array: of a view the kernel that computes a maximum
+    leaves no places for the kernel of its derivative, which then reads whatever lies there."""
+    return op("_copy", x) if current_trace().purpose != "predict" and x.list_inputs() == [x.name] else x
 
 
 @TABLE.rule("MaxPool", since=1)
@@ -172,6 +179,7 @@ def _whole(node: Node, x: Symbol, kind: str) -> Symbol | None:
     count = node.rank() - 2
     if count > 3 or node.dtype() not in ("float32", "float64") or 0 in node.shape():
         return None
+    x = _computed(x) if kind == "max" else x
     return op("_npx_pooling", x, pool_type=kind, global_pool=True, kernel=(1,) * count)
 
 
