@@ -263,7 +263,8 @@ class Program(ABC):
         """The compiled function for some outputs, and what to feed it.
 
         One function for all sizes where the rules allow it; else one for each combination of sizes; else, where an
-        operator takes axes or counts from outside, one for each value of those; else NeedsHost: see turns.py.
+        operator takes axes or counts from outside, one for each value of those; else NeedsHost: see turns.py. Arrays without
+        elements get a function for their sizes: kernels fail on them, and rules avoid those where they know the sizes.
         """
         if key not in self._required:
             self._required[key] = required_inputs(graph, outputs)
@@ -272,7 +273,8 @@ class Program(ABC):
         entry: Any = None
         if self._level.get(key, 0) > 2:
             raise NeedsHost(f"{', '.join(outputs)} are computed by turns")
-        for level in range(self._level.get(key, 0), 3):
+        empty = any(np.size(a) == 0 for a in feeds.values())
+        for level in range(max(self._level.get(key, 0), int(empty)), 3):
             if level and not dims:
                 specs = {n: graph.specs[n] for n in feeds if n in graph.specs}
                 dims = bind_dims(specs, {n: feeds[n].shape for n in specs})
@@ -294,7 +296,8 @@ class Program(ABC):
                         raise
                     self._level[key] = 3
                     raise NeedsHost(str(error)) from None
-                self._level[key] = level
+                if not empty:
+                    self._level[key] = level
             break
         run, needed, streams = entry
         feeds = {n: feeds[n] for n in needed}

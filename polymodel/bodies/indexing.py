@@ -31,7 +31,7 @@ def reverse_sequence(b: Body, node: Node, x: str, lengths: str) -> str:
     step = b.constant(steps, "int64")
     mirrored = b.call("Sub", b.call("Sub", ends, b.constant(1, "int64")), step)
     source = b.call("Where", b.call("Less", step, ends), mirrored, step)
-    return _along(b, x, batch, time, source)
+    return _along(b, x, node.shape(0), batch, time, source)
 
 
 @BODIES.rule("TensorScatter", since=24)
@@ -51,25 +51,25 @@ def tensor_scatter(b: Body, node: Node, cache: str, update: str, places: str | N
     written = b.call("And", b.call("GreaterOrEqual", source, zero), b.call("Less", source, top))
     source = b.call("Where", written, source, zero)
     shape = [batch if a == 0 else size if a == axis else 1 for a in range(node.rank())]
-    return b.call("Where", b.reshape(written, shape), _along(b, update, 0, axis, source), cache)
+    return b.call("Where", b.reshape(written, shape), _along(b, update, node.shape(1), 0, axis, source), cache)
 
 
-def _along(b: Body, x: str, batch: int, axis: int, source: str) -> str:
+def _along(b: Body, x: str, shape: tuple[int, ...], batch: int, axis: int, source: str) -> str:
     """Elements of an axis by an index of their own for each element of another axis.
 
     Args:
         b: takes the calls.
         x: any rank from 2.
+        shape: its sizes.
         batch: axis of `source`'s rows.
         axis: the axis from which elements are taken.
         source: (size of `batch`, new size of `axis`) int64, from the front.
     """
-    shape = [int(d) for d in b.spec(x).shape]  # type: ignore[arg-type]
     rest = [a for a in range(len(shape)) if a not in (batch, axis)]
     perm = [batch, axis, *rest]
-    count, steps = (int(d) for d in b.spec(source).shape)  # type: ignore[arg-type]
-    moved = b.reshape(b.call("Transpose", x, perm=perm), (count * shape[axis], *(shape[a] for a in rest)))
-    index = b.call("Add", source, b.constant(np.arange(count)[:, None] * shape[axis], "int64"))
+    count, steps = b.spec(source).shape
+    moved = b.reshape(b.call("Transpose", x, perm=perm), (shape[batch] * shape[axis], *(shape[a] for a in rest)))
+    index = b.call("Add", source, b.constant(np.arange(shape[batch])[:, None] * shape[axis], "int64"))
     taken = b.call("Gather", moved, index, axis=0)
     assert b.spec(taken).shape[:2] == (count, steps)
     return b.call("Transpose", taken, perm=[int(a) for a in np.argsort(perm)])

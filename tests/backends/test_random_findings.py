@@ -49,6 +49,10 @@ FOUND: Mapping[str, tuple[Make, Mapping[str, np.ndarray]]] = {
         lambda b, x: (b.op("MaxPool", b.op("Unsqueeze", b.parameter("w", real(3, 5)), np.array([0])), kernel_shape=[2]), b.op("Neg", x)),
         {"x": real(2)},
     ),
+    "ReduceProd of a scalar": (lambda b, x: b.op("ReduceProd", x, noop_with_empty_axes=1), {"x": real()}),
+    "ConvTranspose of which nothing is left": (
+        lambda b, x, w: b.op("ConvTranspose", x, w, strides=[2], pads=[1, 1]), {"x": real(2, 3, 1), "w": real(3, 2, 2)}
+    ),
     "BatchNormalization without channels": (
         lambda b, x, s, t, m, v: b.op("BatchNormalization", x, s, t, m, v),
         {"x": real(7, 0, 3, 2), **{n: real(0) for n in "stmv"}},
@@ -75,3 +79,38 @@ def test_values_and_derivatives(backend: Backend, name: str) -> None:
         for call in (1, 2):
             outcome = question.judge(Answer("done", perform(program, header, question.job.arrays)[1]))
             assert not outcome.verdict.bad, f"{question.job.verb}, call {call}: {outcome.message}"
+
+
+def test_reverse_sequence_of_unknown_sizes(backend: Backend) -> None:
+    b = Builder()
+    x, lengths = b.input("x", TensorSpec(("batch", "time", "width"), "float32")), b.input("lengths", TensorSpec(("batch",), "int64"))
+    b.output("y", b.op("ReverseSequence", x, lengths, time_axis=1, batch_axis=0))
+    program = backend.compile(b.finish(), "cpu")
+    for shape in ((2, 3, 4), (3, 2, 1)):
+        data = real(*shape)
+        want = np.concatenate([data[:1, 1::-1], data[:1, 2:]], 1), data[1:, :1]
+        got = program.predict({"x": data, "lengths": np.array([2, *[1] * (shape[0] - 1)])})["y"]
+        np.testing.assert_array_equal(got[:1], want[0])
+        np.testing.assert_array_equal(got[1:, :1], want[1])
+
+
+def test_a_bias_of_unknown_size(backend: Backend) -> None:
+    b = Builder()
+    x, c = b.input("x", TensorSpec(("rows", "columns"), "float32")), b.input("c", TensorSpec(("size",), "float32"))
+    b.output("y", b.op("Gemm", np.eye(3, dtype=np.float32), x, c))
+    program, data = backend.compile(b.finish(), "cpu"), real(3, 5)
+    for bias in (real(1), real(5)):
+        np.testing.assert_array_equal(program.predict({"x": data, "c": bias})["y"], data + bias)
+
+
+def test_a_batch_that_turns_out_to_be_empty(backend: Backend) -> None:
+    b = Builder()
+    x = b.input("x", TensorSpec(("batch", 2, "height", "width"), "float32"))
+    y = b.op("MaxPool", b.op("Conv", x, np.ones((3, 2, 2, 2), np.float32)), kernel_shape=[2, 2])
+    b.output("y", y)
+    program = backend.compile(b.finish(), "cpu")
+    for count in (2, 0, 1):
+        feeds = {"x": real(count, 2, 5, 4)}
+        shape = program.predict(feeds)["y"].shape
+        assert shape == (count, 3, 3, 2)
+        assert program.gradients(feeds, {"y": real(*shape)})["x"].shape == feeds["x"].shape

@@ -115,12 +115,12 @@ def reduce_min(node: Node, x: Symbol, axes: tuple[int, ...], keep: bool) -> Symb
 @_register("ReduceProd", 18, 1)
 def reduce_prod(node: Node, x: Symbol, axes: tuple[int, ...], keep: bool) -> Symbol:
     """MXNet's derivative divides by the elements; where one is wanted, halves are multiplied until one element is left."""
-    kind, shape = node.dtype(), node.shape()
+    kind, shape = node.dtype(), node.shape() or (1,)
     if not axes:
         return x
     if not is_float(kind) or current_trace().purpose == "predict":
         return op("_np_prod", x, axis=axes, keepdims=keep, dtype=kind)
-    rest = [a for a in range(node.rank()) if a not in axes]
+    rest = [a for a in range(len(shape)) if a not in axes]
     rows, size = (int(np.prod([shape[a] for a in some], dtype=np.int64)) for some in (rest, axes))
     y = reshape(transpose(x, (*rest, *axes)), (rows, size))
     while size > 1:

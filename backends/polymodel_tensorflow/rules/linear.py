@@ -98,7 +98,7 @@ def gemm(node: Node, a: Any, b: Any, c: Any = None) -> Any:
         return y
     if beta != 1:
         c = c * tf.cast(beta, out)
-    if c.shape.as_list() in ([y.shape[1]], [1, y.shape[1]]):
+    if y.shape[1] is not None and c.shape.as_list() in ([y.shape[1]], [1, y.shape[1]]):
         return tf.nn.bias_add(y, tf.reshape(c, [-1]))
     return y + c
 

@@ -36,7 +36,8 @@ def never_empty(rule: F) -> F:
     def wrapped(node: Node, x: Any, *others: Any) -> Any:
         if x.shape[0] != 0:
             return rule(node, x, *others)
-        found = rule(node, tf.pad(x, [[0, 1], *[[0, 0]] * (len(x.shape) - 1)]), *others)
+        # Joined: a pad would be merged into the convolution, which then pads no batch.
+        found = rule(node, tf.concat([x, tf.zeros([1, *sizes(x)[1:]], x.dtype)], 0), *others)
         return tuple(y[:0] for y in found) if isinstance(found, tuple) else found[:0]
 
     return cast(F, wrapped)

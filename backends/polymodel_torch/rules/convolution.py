@@ -34,9 +34,13 @@ def conv_transpose(node: Node, x: Any, w: Any, b: Any = None) -> Any:
     win = Window(kernel, strides, dilations, begin, end)
     function = _kernel(node, _TRANSPOSED, win)
     group = int(node.attr("group"))
-    if begin == end and all(p >= 0 for p in begin) and all(
-        e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)
-    ):
+    least = [n if isinstance(n, int) else 1 for n in node.spec(0).shape[2:]]
+    sizes = [
+        (n - 1) * s + (k - 1) * d + 1 - p - q + e
+        for n, s, k, d, p, q, e in zip(least, strides, kernel, dilations, begin, end, extra, strict=True)
+    ]
+    small = all(e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True))
+    if begin == end and min(begin) >= 0 and min(sizes) > 0 and small:  # PyTorch refuses results without elements
         return function(x, w, b, strides, begin, extra, group, dilations)
     y = function(x, w, None, strides, 0, 0, group, dilations)
     # What lies beyond the last product is zero; a negative padding cuts.
