@@ -135,3 +135,11 @@ def test_float64_without_a_floor() -> None:
     value = np.array([0.5, 0.0])
     assert compare("y", value.copy(), Expected(value, "float64", "rho", np.zeros(2)), 8.0).verdict is Verdict.PASS
     assert compare("y", value + 1e-9, Expected(value, "float64", "rho", np.zeros(2)), 8.0).verdict is Verdict.FAIL
+
+
+def test_a_float64_value_is_known_to_its_own_rounding() -> None:
+    """Noise of 2**-53 vanishes in float64 arithmetic: the floor is then that of the result."""
+    value = np.array([8.3, -0.7, 1e-300])
+    expected = Expected(value, "float64", "rho", np.zeros(3, np.float32))
+    assert not compare("y", np.nextafter(value, 9), expected, 8.0).verdict.bad
+    assert compare("y", value * (1 + 1e-14), expected, 8.0).verdict.bad

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from polymodel.plan import Node
@@ -97,7 +99,7 @@ def _lrn(node: Node, x: Value) -> Value:
     near = np.zeros((c, c))
     for i in range(c):
         near[i, max(0, i - (size - 1) // 2) : min(c, i + size // 2 + 1)] = 1.0
-    squares = p.reshape(p.mul(x, x), (x.shape[0], c, -1))
+    squares = p.reshape(p.mul(x, x), (x.shape[0], c, math.prod(x.shape[2:])))
     sums = p.reshape(p.matmul(x.tape.value(near), squares), x.shape)
     base = p.add(p.mul(sums, node.attr("alpha") / size), node.attr("bias"))
     return p.div(x, p.power(base, node.attr("beta")))

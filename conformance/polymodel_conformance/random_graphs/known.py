@@ -1,7 +1,8 @@
 """Expected failures of random graphs: "BACKEND VERB OPERATOR[+OPERATOR...] [ATTRIBUTE=VALUE...]  # reason".
 
-The operators are those of the small graph; where attributes are given, one of its calls has them all ("rank" and "dtype" are
-those of its first input). Strict: a full run (20,000 graphs or more) fails for a line that it did not meet.
+The operators are those of the small graph; where attributes are given, one of its calls has them all. Made for this: "dtype" and
+"rank" of the first input; "same=1", auto_pad is SAME_UPPER or SAME_LOWER; "dilated=1", a dilation is above 1; "fractional=1",
+a size times its scale is no whole number. Strict: a full run (20,000 graphs or more) fails for a line that it did not meet.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from polymodel_conformance.known_failures import parse
@@ -30,7 +32,7 @@ def known() -> dict[str, str]:
 
 def line_of(name: str, sample: Sample, lines: dict[str, str]) -> str:
     """The line that lists a failure; empty when none does."""
-    calls = [_words(node) for node in sample.graph.model.graph]
+    calls = [_words(node, sample) for node in sample.graph.model.graph]
     for line in lines:
         backend, verb, operators, *given = line.split()
         if f"{backend} {verb} {operators}" == name and (not given or any(words.issuperset(given) for words in calls)):
@@ -38,11 +40,20 @@ def line_of(name: str, sample: Sample, lines: dict[str, str]) -> str:
     return ""
 
 
-def _words(node: ir.Node) -> set[str]:
-    found = {f"{a.name}={_plain(a.value)}" for a in node.attributes.values()}
+def _words(node: ir.Node, sample: Sample) -> set[str]:
+    given = {a.name: a.value for a in node.attributes.values()}
+    found = {f"{name}={_plain(value)}" for name, value in given.items()}
+    found |= {"same=1"} if str(given.get("auto_pad", "")).startswith("SAME") else set()
+    found |= {"dilated=1"} if max(given.get("dilations", (1,))) > 1 else set()
     first = node.inputs[0] if node.inputs else None
-    if first is not None and first.shape is not None and first.dtype is not None:
-        found |= {f"rank={len(first.shape)}", f"dtype={first.dtype.numpy().name}"}
+    if first is not None and first.dtype is not None:
+        found.add(f"dtype={first.dtype.numpy().name}")
+        found |= {f"rank={len(first.shape)}"} if first.shape is not None else set()
+    scales = node.inputs[2] if node.op_type == "Resize" and len(node.inputs) > 2 else None
+    fed = {**sample.graph.parameters, **sample.feeds, **sample.constants}.get(str(first.name)) if first is not None else None
+    if scales is not None and scales.const_value is not None and fed is not None:
+        sizes = np.asarray(fed.shape) * scales.const_value.numpy()
+        found |= {"fractional=1"} if (sizes % 1).any() else set()
     return found
 
 

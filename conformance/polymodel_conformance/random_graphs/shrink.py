@@ -108,11 +108,15 @@ def _call(node: ir.Node, sample: Sample, values: dict[str, np.ndarray]) -> Sampl
     b = Builder()
     feeds: dict[str, np.ndarray] = {}
     given: list[Tensor | None] = []
+    constants: dict[str, np.ndarray] = {}
     for value in node.inputs:
         if value is None:
             given.append(None)
         elif value.const_value is not None:
-            given.append(b.constant(value.const_value.numpy()))
+            made = b.constant(value.const_value.numpy())
+            if value.name in sample.constants:
+                constants[str(made.value.name)] = value.const_value.numpy()
+            given.append(made)
         else:
             assert value.type is not None
             name = f"v{len(feeds)}"
@@ -120,9 +124,9 @@ def _call(node: ir.Node, sample: Sample, values: dict[str, np.ndarray]) -> Sampl
             feeds[name] = array
             given.append(b.input(name, TensorSpec(array.shape, array.dtype.name)))
     attributes = {a.name: a.value for a in node.attributes.values()}
-    made = b.ops(node.op_type, *given, outputs=len(node.outputs), **attributes)
-    for i, tensor in enumerate(made):
+    results = b.ops(node.op_type, *given, outputs=len(node.outputs), **attributes)
+    for i, tensor in enumerate(results):
         b.output(f"y{i}", tensor)
     graph = b.finish()
     free = any(not isinstance(d, int) for s in sample.graph.specs.values() for d in s.shape)
-    return Sample(freed(graph) if free else graph, feeds, (), (node.op_type,), sample.gradients, {})
+    return Sample(freed(graph) if free else graph, feeds, (), (node.op_type,), sample.gradients, constants)
