@@ -34,7 +34,7 @@ unit: $(STAMP)
 
 conformance: $(STAMP)
 	$(BIN)/polymodel conformance --profile full --report conformance-report
-	$(BIN)/polymodel conformance --suite random --graphs 20000 --seed 0 --report conformance-report/random
+	$(BIN)/polymodel conformance --suite random --graphs 20000 --seed 0 --jobs 2 --report conformance-report/random
 	OMP_NUM_THREADS=2 TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest -m full tests/real_files
 
 bench: $(STAMP)

@@ -19,11 +19,11 @@ _CHOOSES = {"NonZero", "Compress"}  # what the data decides, but never more than
 _IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 _IMPURE.add("Dropout")
 # Where the reference operators of onnx 1.23 refuse or mistake what the standard allows (LRN of three axes,
-# GlobalMaxPool of three axes, GatherElements of smaller indices, Gelu), or are slow, without bound for some sizes
-# (Einsum): the backend computes these itself.
+# GlobalMaxPool of three axes, GatherElements of smaller indices, Gelu, ReduceLogSumExp of a
+# number), or are slow, without bound for some sizes (Einsum): the backend computes these itself.
 _LEFT = {
     "LRN", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool", "MaxPool", "AveragePool", "LpPool", "GatherElements", "Gelu",
-    "Einsum", "ConvInteger", "QLinearConv", "STFT", "MaxRoiPool",
+    "Einsum", "ReduceLogSumExp", "ConvInteger", "QLinearConv", "STFT", "MaxRoiPool",
     "Conv", "ConvTranspose", "DeformConv", "Resize", "GridSample", "RoiAlign", "LSTM", "GRU", "RNN", "Attention", "Col2Im",
     "BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization",
 }

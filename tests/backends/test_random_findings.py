@@ -114,3 +114,16 @@ def test_a_batch_that_turns_out_to_be_empty(backend: Backend) -> None:
         shape = program.predict(feeds)["y"].shape
         assert shape == (count, 3, 3, 2)
         assert program.gradients(feeds, {"y": real(*shape)})["x"].shape == feeds["x"].shape
+
+
+@pytest.mark.parametrize("sizes", [(3, 0, 4), (0, 3, 4), (3, 4, 0)])
+def test_products_of_nothing_with_a_bias(backend: Backend, sizes: tuple[int, int, int]) -> None:
+    rows, inner, columns = sizes
+    b = Builder()
+    x, w = b.input("x", TensorSpec(("rows", "inner"), "float32")), b.input("w", TensorSpec(("inner", "columns"), "float32"))
+    c = b.input("c", TensorSpec(("columns",), "float32"))
+    b.output("gemm", b.op("Gemm", x, w, c))
+    b.output("sum", b.op("Add", b.op("MatMul", x, w), c))
+    feeds = {"x": real(rows, inner), "w": real(inner, columns), "c": real(columns)}
+    for got in backend.compile(b.finish(), "cpu").predict(feeds).values():
+        np.testing.assert_allclose(got, feeds["x"] @ feeds["w"] + feeds["c"], rtol=1e-5, atol=1e-6)

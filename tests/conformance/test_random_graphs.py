@@ -11,15 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polymodel_conformance.cases import Undecided
+from polymodel.builder import Builder
+from polymodel.spec import TensorSpec
+from polymodel_conformance.cases import Undecided, judged
 from polymodel_conformance.client import Answer
 from polymodel_conformance.random_graphs.case import questions
 from polymodel_conformance.random_graphs.choices import Choices, Spent
 from polymodel_conformance.random_graphs.judge import build
+from polymodel_conformance.random_graphs.known import line_of
 from polymodel_conformance.random_graphs.operators import TABLE
+from polymodel_conformance.random_graphs.record import Record
 from polymodel_conformance.random_graphs.report import Found, RandomReport
 from polymodel_conformance.random_graphs.run import run_random
 from polymodel_conformance.random_graphs.shrink import shrink
+from polymodel_conformance.random_graphs.sketch import Sample
+from polymodel_conformance.verdict import Verdict
 
 
 def test_a_seed_names_a_graph() -> None:
@@ -104,3 +110,45 @@ def test_drawing_ends() -> None:
     choices = Choices()
     with pytest.raises(Spent):
         [choices.below(2) for _ in range(3000)]
+
+
+def test_a_record_goes_on_where_it_ended(tmp_path: Path) -> None:
+    record = Record(tmp_path / "record.json")
+    assert list(record.missing(0, 1200, 500)) == [(0, 500), (500, 500), (1000, 200)]
+    failed = Found("torch predict Add", [3], "fail", "differs", ())
+    record.add(RandomReport(500, 0, failures={failed.key: failed}))
+    record.add(RandomReport(100, 0, first=1000))
+    again = Record(tmp_path / "record.json")
+    assert list(again.missing(0, 1200, 500)) == [(500, 500), (1100, 100)]
+    assert list(again.missing(1, 3, 500)) == [(0, 3)]
+    assert again.total()["unexplained"] == {"torch predict Add": ["0:3"]}
+    again.mended["torch predict Add"] = "adds now"
+    assert (again.total()["unexplained"], again.total()["mended"]) == ({}, {"torch predict Add": ["0:3"]})
+    assert (again.total()["graphs"], len(again.pieces[0]["code"])) == (600, 12)
+
+
+def test_a_bare_floor_decides_as_the_measured_one() -> None:
+    """What passes without the measured floor passes with it; what is wrong fails either way."""
+    for number in range(12):
+        drawn = build(Choices.of_seed(4, number))
+        assert drawn is not None
+        try:
+            question = questions(drawn)[0]
+        except Undecided:
+            continue
+        for factor in (1.0, 1.0 + 2.0**-22, 1.001):
+            answer = Answer("done", {n: (e.value * factor).astype(e.dtype) for n, e in question.expected.items() if e.dtype != "bool"})
+            full = judged(answer, question.expected, question.family)
+            assert question.judge(answer).verdict.bad == full.verdict.bad
+
+
+def test_an_expected_failure_is_named_by_operators_and_attributes() -> None:
+    b = Builder()
+    b.output("y", b.op("MaxPool", b.input("x", TensorSpec((1, 1, 5), "float32")), kernel_shape=[2], dilations=[2], auto_pad="SAME_UPPER"))
+    small = Sample(b.finish(), {"x": np.zeros((1, 1, 5), np.float32)}, (), ("MaxPool",), False, {})
+    name = "onnxruntime predict MaxPool"
+    lines = {f"{name} dilated=1 same=1": "why", f"{name} dtype=float64": "why", "onnxruntime predict LSTM+... suspicious=1": "why"}
+    assert line_of(name, small, lines, Verdict.FAIL) == f"{name} dilated=1 same=1"
+    assert line_of("torch predict MaxPool", small, lines, Verdict.FAIL) == ""
+    assert line_of("onnxruntime predict LSTM+Neg", small, lines, Verdict.FAIL) == ""
+    assert line_of("onnxruntime predict LSTM+Neg", small, lines, Verdict.SUSPICIOUS).startswith("onnxruntime predict LSTM+...")

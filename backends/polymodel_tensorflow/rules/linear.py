@@ -18,6 +18,12 @@ def _in_product_type(node: Node, *values: Any) -> tuple[Any, ...]:
     return tuple(tf.cast(v, tf.int64) for v in values)
 
 
+def _of_nothing(node: Node, *operands: Any) -> Any | None:
+    """Zeros where an operand is known to have no elements: merged with a sum, TensorFlow's product of such ends the process."""
+    empty = any(0 in x.shape.as_list() for x in operands)
+    return tf.zeros(node.out_shape(), operands[0].dtype) if empty else None
+
+
 def rows_times(x: Any, w: Any) -> Any:
     """x (..., in) times w (in, out) as one product of two matrices."""
     if len(x.shape) == 2:
@@ -28,6 +34,8 @@ def rows_times(x: Any, w: Any) -> Any:
 
 @TABLE.rule("Linear", since=1, domain="polymodel")
 def linear(node: Node, x: Any, w: Any, b: Any = None) -> Any:
+    if (y := _of_nothing(node, x, w)) is not None:
+        return y if b is None else y + b
     dims = sizes(x)
     flat = x if len(dims) == 2 else tf.reshape(x, [-1, dims[-1]])
     transposed = bool(node.attr("transB"))
@@ -74,6 +82,8 @@ def _times(x: Any, w: Any) -> Any:
 
 @TABLE.rule("MatMul", since=9)
 def matmul(node: Node, a: Any, b: Any) -> Any:
+    if (nothing := _of_nothing(node, a, b)) is not None:
+        return nothing
     out = a.dtype
     a, b = _in_product_type(node, a, b)
     if node.rank(1) == 1:
@@ -90,6 +100,8 @@ def matmul(node: Node, a: Any, b: Any) -> Any:
 @TABLE.rule("Gemm", since=11)
 def gemm(node: Node, a: Any, b: Any, c: Any = None) -> Any:
     out, alpha, beta = a.dtype, node.attr("alpha"), node.attr("beta")
+    if (nothing := _of_nothing(node, a, b)) is not None:
+        return nothing if c is None or beta == 0 else nothing + c * tf.cast(beta, out)
     a, b = _in_product_type(node, a, b)
     y = tf.cast(tf.matmul(a, b, transpose_a=bool(node.attr("transA")), transpose_b=bool(node.attr("transB"))), out)
     if alpha != 1:

@@ -107,7 +107,7 @@ def _source(mode: str, size: int, scale: float, length: int, bounds: tuple[float
             return start * (length - 1) + y * (end - start) * (length - 1) / (whole - 1)
         case "half_pixel_symmetric":
             return length / 2 * (1 - size / whole) + (y + 0.5) / scale - 0.5
-        case "pytorch_half_pixel" if size == 1:
+        case "pytorch_half_pixel" if whole <= 1:
             return np.zeros(size)
         case _:
             return (y + 0.5) / scale - 0.5

@@ -6,6 +6,7 @@ value. At a tie or kink the derivative is that of the side written in the docstr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -224,7 +225,8 @@ def matmul(a: Operand, b: Operand) -> Value:
 
     def vjp(g: Array) -> list[Array]:
         if x.ndim > 2 and y.ndim == 2:
-            flat = product(t, x.array.reshape(-1, x.shape[-1]).T, g.reshape(-1, g.shape[-1]))
+            rows = math.prod(x.shape[:-1])
+            flat = product(t, x.array.reshape(rows, x.shape[-1]).T, g.reshape(rows, g.shape[-1]))
             return [product(t, g, y.array.T), flat]
         left = product(t, g, np.swapaxes(y.array, -1, -2))
         right = product(t, np.swapaxes(x.array, -1, -2), g)

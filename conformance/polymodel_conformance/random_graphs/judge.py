@@ -117,7 +117,7 @@ class Judge:
 
     def _named(self, item: Item, name: str, small: Sample, question: Question, outcome: Outcome) -> bool:
         """Write a cause down; whether it is expected."""
-        line = line_of(name, small, self._lines)
+        line = line_of(name, small, self._lines, outcome.verdict)
         with self._lock:
             if (found := self._report.failures.get(line or name)) is not None:
                 if item.index not in found.graphs:

@@ -1,7 +1,7 @@
 """A long run gathered in pieces: a file that says which graphs were judged on which code, and what came of them.
 
 One piece is some graphs of one seed in one process. Interrupted, a run goes on behind the last piece of its seed. What a
-piece found stays; after a failure was mended its graphs are judged again (`replay`), and the file says what came of that.
+piece found stays; what became of a failure that is not listed in known.txt is written into "mended" by hand.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Record:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.pieces: list[dict[str, Any]] = []
-        self.replays: list[dict[str, Any]] = []
+        self.mended: dict[str, str] = {}
         if path.exists():
             kept = json.loads(path.read_text(encoding="utf-8"))
-            self.pieces, self.replays = kept["pieces"], kept["replays"]
+            self.pieces, self.mended = kept["pieces"], kept["mended"]
 
     def missing(self, seed: int, graphs: int, size: int) -> Iterator[tuple[int, int]]:
         """(first, count) of the pieces of a seed that are still to be run."""
@@ -51,39 +51,31 @@ class Record:
         self.pieces.append(self._kept(report))
         self.write()
 
-    def add_replay(self, report: RandomReport) -> None:
-        """Append a graph that was judged again, and write the file."""
-        self.replays.append(self._kept(report))
-        self.write()
-
     def write(self) -> None:
         """Write the file, under another name first."""
         new = self._path.with_suffix(".new")
-        body = {"total": self.total(), "pieces": self.pieces, "replays": self.replays}
+        body = {"total": self.total(), "mended": self.mended, "pieces": self.pieces}
         new.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
         new.replace(self._path)
 
     def total(self) -> dict[str, Any]:
-        """Sums over the pieces, with the failures whose graphs did not pass when they were judged again."""
+        """Sums over the pieces, and the graphs of each failure by what explains it."""
         judged: Counter[str] = Counter()
         lost: Counter[str] = Counter()
-        failures: dict[str, list[str]] = {}
+        failures: dict[str, dict[str, list[str]]] = {"expected": {}, "mended": {}, "unexplained": {}}
         for piece in self.pieces:
             judged.update(piece["judged"])
             lost.update(piece["lost"])
             for f in piece["failures"]:
-                failures.setdefault(f["key"], []).extend(f"{piece['seed']}:{g}" for g in f["graphs"])
-        passed = {f"{r['seed']}:{r['first']}" for r in self.replays if not any(not f["reason"] for f in r["failures"])}
-        listed = {f["key"]: f["reason"] for p in self.pieces for f in p["failures"] if f["reason"]}
-        mended = {k: g for k, g in failures.items() if k not in listed and passed.issuperset(g)}
+                kind = "expected" if f["reason"] else "mended" if f["key"] in self.mended else "unexplained"
+                failures[kind].setdefault(f["key"], []).extend(f"{piece['seed']}:{g}" for g in f["graphs"])
         return {
             "graphs": sum(p["graphs"] for p in self.pieces),
             "undecided": sum(sum(p["undecided"].values()) for p in self.pieces),
             "judged": dict(sorted(judged.items())),
-            "workers lost": dict(lost),
-            "expected": {k: len(failures[k]) for k in sorted(listed)},
-            "mended": dict(sorted(mended.items())),
-            "unexplained": {k: g for k, g in sorted(failures.items()) if k not in listed and k not in mended},
+            "workers lost": dict(sorted(lost.items())),
+            **{kind: dict(sorted(found.items())) for kind, found in failures.items()},
+            "problems": [f"{p['seed']}: {text}" for p in self.pieces for text in p["problems"]],
             "seconds": round(sum(p["seconds"] for p in self.pieces)),
         }
 
