@@ -107,8 +107,8 @@ def compiler(nodes: Iterable[Node], *, training: bool) -> str:
     XLA compiles a training step that multiplies matrices and has neither convolutions, pooling nor recurrent layers,
     all in float32 or float64. Measured (docs/decisions/0005-tensorflow-and-xla.md): XLA makes the step of the
     multilayer perceptron and of the transformer faster, and that of LeNet, ResNet-18 and the LSTM slower. Where a product
-    is by a matrix of more than LARGE elements, products are what a step does and XLA's own are no faster: the step of an
-    encoder of BERT-base's size takes 1.2 times as long as in graph mode, and half a minute to compile. predict and
+    is by a matrix of more than LARGE elements, products are what a step does, and XLA takes half a minute of CPU
+    time to compile the step of an encoder of BERT-base's size. predict and
     gradients stay in graph mode, where one program serves every batch size; XLA would compile again for each.
     """
     if not training:
