@@ -7,7 +7,9 @@ A backend is an object registered under the entry point group `polymodel.backend
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import final
 
+from polymodel.errors import ConfigError, DeviceUnavailable
 from polymodel.feeds import check_inputs, is_float
 from polymodel.graph import Graph
 from polymodel.options import Capabilities, CompileOptions, Training
@@ -57,6 +59,10 @@ class Backend(ABC):
         """Threads that one operator uses now."""
 
     @abstractmethod
+    def _compile(self, graph: Graph, device: str, training: Training | None, options: CompileOptions) -> Program:
+        """Make the program, for one of `devices()` and options that it knows."""
+
+    @final
     def compile(
         self,
         graph: Graph,
@@ -74,6 +80,23 @@ class Backend(ABC):
             options: see CompileOptions.
 
         Raises:
+            ConfigError: a compiler that the backend does not know.
             Unsupported: an operator or dtype that the backend lacks.
             DeviceUnavailable: no such device here.
         """
+        options = options or CompileOptions()
+        known = ("auto", *sorted(self.capabilities().compile))
+        if options.compile not in known:
+            raise ConfigError(f"compile={options.compile!r}: backend {self.name!r} knows {', '.join(known)}")
+        return self._compile(graph, self._device(device), training, options)
+
+    def _device(self, asked: str) -> str:
+        there = self.devices()
+        if asked == "auto":
+            return there[1] if len(there) > 1 else there[0]
+        name = "cuda:0" if asked == "cuda" else asked
+        if name not in there:
+            note = self.capabilities().cuda_note
+            why = f" ({note})" if note else ""
+            raise DeviceUnavailable(f"no device {asked!r}: backend {self.name!r} has {', '.join(there)} here{why}")
+        return name

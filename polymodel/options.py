@@ -68,12 +68,17 @@ class Capabilities:
         dtypes: element types that its programs hold; others are carried in wider ones of them (carriers.py).
         compile: values of CompileOptions.compile that it knows, besides "auto".
         dynamic_sizes: whether a program may hold sizes that are known only once they are computed.
-        cuda: whether it has CUDA code for the devices named in `cuda_note`.
+        cuda: whether it has code for CUDA devices.
+        cuda_note: why a CUDA device may be missing here, for the message that says so.
         notes: true limits of the framework, for people.
+        partial: whether operators, or calls of operators, may be missing. What such a backend refuses with Unsupported is
+            "unclaimed" for the conformance suite; from any other backend it is an error.
     """
 
     dtypes: frozenset[str]
     compile: frozenset[str] = frozenset({"native"})
     cuda: bool = True
+    cuda_note: str = ""
     dynamic_sizes: bool = True
     notes: tuple[str, ...] = field(default=())
+    partial: bool = False

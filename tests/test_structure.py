@@ -29,7 +29,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 # Files that only one framework needs, each for a kernel or an interface that the others do not have.
 PECULIAR = {
     "torch": {"inductor.py", "inplace.py", "products.py", "rules/lstm_kernel.py", "rules/packed.py", "rules/sampling.py",
-              "rules/scan.py", "rules/window.py"},
+              "rules/scan.py"},
     "tensorflow": {"rules/lstm_kernel.py"},
     "mxnet": {"rules/integers.py", "executable.py", "staging.py", "symbols.py"},
 }

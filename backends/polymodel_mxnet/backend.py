@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
 from polymodel.backend import Backend, Program
-from polymodel.errors import DeviceUnavailable, Unsupported
 from polymodel.graph import Graph
 from polymodel.options import Capabilities, CompileOptions, Training
 from polymodel_mxnet import compat
@@ -44,32 +43,12 @@ class MXNetBackend(Backend):
         return ("cpu", *(f"cuda:{i}" for i in range(mxnet.context.num_gpus())))
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(dtypes=NAMES, dynamic_sizes=False, notes=_NOTES)
+        note = "GPUs need mxnet-cu112 and a card of sm_50 to sm_86"
+        return Capabilities(dtypes=NAMES, dynamic_sizes=False, cuda_note=note, notes=_NOTES)
 
     def threads(self) -> int:
         return compat.threads()
 
-    def compile(
-        self,
-        graph: Graph,
-        device: str = "auto",
-        *,
-        training: Training | None = None,
-        options: CompileOptions | None = None,
-    ) -> Program:
-        options = options or CompileOptions()
-        if options.compile not in ("auto", "native"):
-            raise Unsupported(f"backend 'mxnet' has no compile={options.compile!r}: use 'auto' or 'native'")
-        name, context = self._place(device)
-        return MXNetProgram(self, graph, name, context, training, options)
-
-    def _place(self, device: str) -> tuple[str, Any]:
-        there = self.devices()
-        name = (there[1] if len(there) > 1 else "cpu") if device == "auto" else device
-        name = "cuda:0" if name == "cuda" else name
-        if name not in there:
-            raise DeviceUnavailable(
-                f"backend 'mxnet' has no device {device!r} here; it has {', '.join(there)} "
-                f"(GPUs need mxnet-cu112 and a card of sm_50 to sm_86)"
-            )
-        return name, mxnet.cpu() if name == "cpu" else mxnet.gpu(int(name.removeprefix("cuda:")))
+    def _compile(self, graph: Graph, device: str, training: Training | None, options: CompileOptions) -> Program:
+        context = mxnet.cpu() if device == "cpu" else mxnet.gpu(int(device.removeprefix("cuda:")))
+        return MXNetProgram(self, graph, device, context, training, options)

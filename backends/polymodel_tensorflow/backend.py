@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import final
 
 from polymodel.backend import Backend, Capabilities, CompileOptions, Program, Training
-from polymodel.errors import ConfigError, DeviceUnavailable
 from polymodel.graph import Graph
 from polymodel_tensorflow.compat import fix_threads, gpus, intra_op_threads, start, tf
 from polymodel_tensorflow.dtypes import DTYPES
@@ -35,6 +34,7 @@ class TensorFlowBackend(Backend):
         return Capabilities(
             dtypes=DTYPES,
             compile=_COMPILE,
+            cuda_note="GPUs need the build 'tensorflow[and-cuda]' and an NVIDIA driver",
             notes=(
                 "threads are fixed when the first program of a process is compiled",
                 "deterministic=True holds for the whole process from then on",
@@ -45,34 +45,9 @@ class TensorFlowBackend(Backend):
     def threads(self) -> int:
         return intra_op_threads()
 
-    def compile(
-        self,
-        graph: Graph,
-        device: str = "auto",
-        *,
-        training: Training | None = None,
-        options: CompileOptions | None = None,
-    ) -> Program:
-        options = options or CompileOptions()
-        if options.compile not in ("auto", *_COMPILE):
-            raise ConfigError(
-                f"compile={options.compile!r}: backend 'tensorflow' knows {', '.join(('auto', *sorted(_COMPILE)))}"
-            )
-        place = self._device(device)
+    def _compile(self, graph: Graph, device: str, training: Training | None, options: CompileOptions) -> Program:
         fix_threads(options.threads)
         start()
         if options.deterministic:
             tf.config.experimental.enable_op_determinism()
-        return TensorFlowProgram(self, graph, place, training, options)
-
-    def _device(self, device: str) -> str:
-        there = self.devices()
-        if device == "auto":
-            return there[1] if len(there) > 1 else "cpu"
-        wanted = "cuda:0" if device == "cuda" else device
-        if wanted not in there:
-            raise DeviceUnavailable(
-                f"device {device!r}: TensorFlow {tf.__version__} finds {', '.join(there)} here; GPUs need the build "
-                "'tensorflow[and-cuda]' and an NVIDIA driver"
-            )
-        return wanted
+        return TensorFlowProgram(self, graph, device, training, options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import final
 
 from polymodel.backend import Backend, Capabilities, CompileOptions, Program, Training
-from polymodel.errors import ConfigError, DeviceUnavailable
 from polymodel.graph import Graph
 from polymodel_torch.compat import default_threads, torch, use_threads
 from polymodel_torch.dtypes import NAMES
@@ -34,7 +33,7 @@ class TorchBackend(Backend):
         return Capabilities(
             dtypes=NAMES,
             compile=frozenset({"native", "inductor"}),
-            cuda=True,
+            cuda_note="" if torch.version.cuda else "this build of PyTorch has no CUDA",
             notes=(
                 "float16 and bfloat16 are computed on the CPU by slow kernels",
                 "uint16, uint32 and uint64 are held in signed types",
@@ -45,28 +44,6 @@ class TorchBackend(Backend):
     def threads(self) -> int:
         return int(torch.get_num_threads())
 
-    def compile(
-        self,
-        graph: Graph,
-        device: str = "auto",
-        *,
-        training: Training | None = None,
-        options: CompileOptions | None = None,
-    ) -> Program:
-        options = options or CompileOptions()
-        known = {"auto", *self.capabilities().compile}
-        if options.compile not in known:
-            raise ConfigError(f"compile={options.compile!r}: backend 'torch' knows {', '.join(sorted(known))}")
-        where = self._device(device)
+    def _compile(self, graph: Graph, device: str, training: Training | None, options: CompileOptions) -> Program:
         use_threads(options.threads or default_threads())
-        return TorchProgram(self, graph, where, training, options)
-
-    def _device(self, asked: str) -> str:
-        there = self.devices()
-        if asked == "auto":
-            return "cuda:0" if "cuda:0" in there else "cpu"
-        name = "cuda:0" if asked == "cuda" else asked
-        if name not in there:
-            why = "" if torch.version.cuda else " (this build of PyTorch has no CUDA)"
-            raise DeviceUnavailable(f"no device {asked!r}{why}; this machine has {', '.join(there)}")
-        return name
+        return TorchProgram(self, graph, device, training, options)

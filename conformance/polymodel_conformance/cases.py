@@ -114,6 +114,29 @@ class Case(ABC):
         return
 
 
+@final
+@dataclass(frozen=True)
+class Unclaimed(Exception):
+    """A case that needs what a partial backend lacks."""
+
+    reason: str
+
+
+def ask(case: Case, call: Call) -> Outcome:
+    """Judge a prepared case. What a partial backend refuses by name is not claimed, whatever else the case would ask."""
+
+    def claimed(job: Job, backend: str | None = None) -> Answer:
+        answer = call(job, backend)
+        if answer.status == "unclaimed":
+            raise Unclaimed(answer.message)
+        return answer
+
+    try:
+        return case.judge(claimed)
+    except Unclaimed as error:
+        return Outcome(Verdict.UNCLAIMED, (), f"the backend does not claim it: {error.reason}")
+
+
 def judged(answer: Answer, expected: Mapping[str, Expected], family: str, undecidable: int = 0) -> Outcome:
     """Compare the arrays of an answer."""
     if answer.status != "done":

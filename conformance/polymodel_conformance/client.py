@@ -8,16 +8,19 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
+import psutil
 
 from polymodel_conformance.jobs import Job, pack_job
-from polymodel_conformance.wire import Closed, Late, Wire
+from polymodel_conformance.wire import Closed, Garbled, Late, Wire
 
 START_TIMEOUT = 180.0
+MEMORY = 8 * 2.0**30
+"""Bytes that a worker may hold: far more than any case of the suite needs."""
 THREADS = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -35,14 +38,19 @@ class Unavailable(Exception):
 
 
 @final
+class TooLarge(Exception):
+    """A worker that holds more memory than it may; the message says how much."""
+
+
+@final
 @dataclass(frozen=True)
 class Answer:
     """What came of a job.
 
     Attributes:
-        status: "done", "error" or "crash".
+        status: "done", "error", "crash", or "unclaimed" where a backend that is partial lacks what the job needs.
         arrays: results of a job that was done.
-        error: class of the exception, or the signal.
+        error: class of the exception; of a crash "crash", "hang", "memory" or "garbled".
         message: what it said.
         trace: where.
     """
@@ -64,13 +72,15 @@ class Worker:
         device: "cpu", "cuda:0", ...
         timeout: seconds that one job may take.
         module: what the process runs.
+        memory: bytes that the process may hold.
     """
 
     def __init__(
         self, backend: str, python: str | None = None, device: str = "cpu", timeout: float = 300.0,
-        module: str = "polymodel_conformance.worker",
+        module: str = "polymodel_conformance.worker", memory: float = MEMORY,
     ) -> None:
         self.backend = backend
+        self.memory = memory
         self._module = module
         self.device = device
         self.timeout = timeout
@@ -125,8 +135,14 @@ class Worker:
         """Of the process that runs now."""
         return None if self._process is None else self._process.pid
 
-    def call(self, job: Job) -> Answer:
-        """Do a job. A worker that dies or does not answer is stopped, and the job gets the blame."""
+    def call(self, job: Job, within: float | None = None) -> Answer:
+        """Do a job. A worker that dies, does not answer or takes too much memory is stopped, and the job gets the blame.
+
+        Args:
+            job: what to do.
+            within: seconds that are left for it; `timeout` when None.
+        """
+        seconds = self.timeout if within is None else within
         with self._lock:
             try:
                 self.start()
@@ -134,28 +150,52 @@ class Worker:
                 return Answer("crash", error="Unavailable", message=str(error))
             assert self._wire is not None
             try:
-                header, arrays = self._exchange(self._wire, job)
+                header, arrays = self._exchange(self._wire, job, seconds)
             except Closed:
                 return Answer("crash", error="crash", message=self._died())
             except Late:
-                self.stop()
-                return Answer("crash", error="hang", message=f"no answer within {self.timeout:g} s")
+                return self._stopped("hang", f"no answer within {seconds:.3g} s")
+            except TooLarge as error:
+                return self._stopped("memory", str(error))
+            except Garbled as error:
+                return self._stopped("garbled", f"the worker sent {error}")
             if header["status"] == "done":
                 return Answer("done", arrays)
-            return Answer("error", {}, header["error"], header["message"], header.get("trace", ""))
+            return Answer(header["status"], {}, header["error"], header["message"], header.get("trace", ""))
 
-    def _exchange(self, wire: Wire, job: Job) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def _stopped(self, error: str, message: str) -> Answer:
+        self.stop()
+        self.restarts += 1
+        return Answer("crash", error=error, message=message)
+
+    def _exchange(self, wire: Wire, job: Job, seconds: float) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         key = job.key
+        watch = self._watch()
         header: dict[str, Any] = {"verb": job.verb, "key": key, "options": dict(job.options)}
         if key in self._sent:
-            wire.send(header, job.arrays)
-            reply, arrays = wire.receive(self.timeout)
+            wire.send(header, job.arrays, seconds)
+            reply, arrays = wire.receive(seconds, watch, self.memory)
             if reply["status"] != "need":
                 return reply, arrays
         full, extra = pack_job(job)
-        wire.send(full, {**job.arrays, **extra})
+        wire.send(full, {**job.arrays, **extra}, seconds)
         self._sent.add(key)
-        return wire.receive(self.timeout)
+        return wire.receive(seconds, watch, self.memory)
+
+    def _watch(self) -> Callable[[], None]:
+        """Looks at the memory that the process holds."""
+        assert self._process is not None
+        process = psutil.Process(self._process.pid)
+
+        def watch() -> None:
+            try:
+                held = process.memory_info().rss
+            except psutil.Error:
+                return  # it is gone, which the wire says
+            if held > self.memory:
+                raise TooLarge(f"the worker held {held / 2**30:.3g} GiB, {self.memory / 2**30:.3g} GiB are allowed")
+
+        return watch
 
     def stop(self) -> None:
         """End the process."""

@@ -24,8 +24,8 @@ from polymodel import __version__
 from polymodel_conformance import cache
 from polymodel_conformance.baseline import against, read
 from polymodel_conformance.calibration import calibration
-from polymodel_conformance.cases import Case, Outcome, Undecided
-from polymodel_conformance.client import Answer, Unavailable, Worker
+from polymodel_conformance.cases import Case, Outcome, Undecided, ask
+from polymodel_conformance.client import MEMORY, Answer, Unavailable, Worker
 from polymodel_conformance.evidence import keep
 from polymodel_conformance.jobs import Job
 from polymodel_conformance.journal import Journal
@@ -54,6 +54,7 @@ def run(
     resume: bool = False,
     baseline: str | os.PathLike[str] | None = None,
     timeout: float = 300.0,
+    memory: float = MEMORY,
     quiet: bool | None = None,
 ) -> Report:
     """Judge backends.
@@ -70,7 +71,9 @@ def run(
         mutants: also plant known faults and see that each is caught.
         resume: go on with the run that report_dir is of, if it was interrupted.
         baseline: report.json of an older run; what became worse since fails the run.
-        timeout: seconds that one request may take before its worker counts as hung.
+        timeout: seconds that one case may take before its worker counts as hung.
+        memory: bytes that one worker may hold. A worker beyond time or memory is ended and started again; its case
+            has the blame and the run goes on.
         quiet: no progress; by default when standard error is no terminal.
 
     Returns:
@@ -89,7 +92,7 @@ def run(
     elif resume:
         raise UsageError("to go on with a run, name the folder of its report")
     begin = time.monotonic()
-    workers = {b: Worker(b, (pythons or {}).get(b), device, timeout) for b in backends}
+    workers = {b: Worker(b, (pythons or {}).get(b), device, timeout, memory=memory) for b in backends}
     try:
         for name, worker in workers.items():
             try:
@@ -282,16 +285,18 @@ def _lane(
     """Judge the cases of one backend as they are prepared."""
 
     last: list[Job] = []
+    begin = time.monotonic()
 
     def call(job: Job, other: str | None = None) -> Answer:
         last[:] = [job]
-        return workers[other or backend].call(job)
+        worker = workers[other or backend]
+        return worker.call(job, max(0.0, worker.timeout - (time.monotonic() - begin)))
 
     while (item := items.get()) is not None:
         begin = time.monotonic()
         last.clear()
         try:
-            outcome = item.case.judge(lambda job, backend=None: call(job, backend))
+            outcome = ask(item.case, lambda job, backend=None: call(job, backend))
         except Exception as error:  # a harness that fails on a case says so in the report
             outcome = Outcome(Verdict.ERROR, (), f"harness: {type(error).__name__}: {error}")
         record(item.case, backend, outcome, time.monotonic() - begin)

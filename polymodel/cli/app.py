@@ -9,7 +9,6 @@ import typer
 from polymodel import __version__
 from polymodel.cli.backends import backends
 from polymodel.cli.bench import bench
-from polymodel.cli.certify import certify
 from polymodel.cli.compare import compare
 from polymodel.cli.conformance import conformance
 from polymodel.cli.doctor import doctor
@@ -17,6 +16,7 @@ from polymodel.cli.evaluate import evaluate
 from polymodel.cli.export import export
 from polymodel.cli.finetune import finetune
 from polymodel.cli.inspect import inspect
+from polymodel.cli.new_backend import new_backend
 from polymodel.cli.predict import predict
 from polymodel.cli.train import train
 from polymodel.cli.verify import verify
@@ -30,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command in (
-    train, finetune, evaluate, predict, export, inspect, verify, compare, certify, conformance, bench, backends, doctor,
+    train, finetune, evaluate, predict, export, inspect, verify, compare, conformance, bench, backends, doctor, new_backend,
 ):  # fmt: skip
     app.command()(_command)
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from polymodel import windows
 from polymodel.plan import Node
 from polymodel_mxnet.rules.linear import from_work, to_work, work_type
 from polymodel_mxnet.rules.movement import pad_zero
@@ -23,22 +24,8 @@ Ints = tuple[int, ...]
 
 def window(node: Node, kernel: Ints) -> tuple[Ints, Ints, list[tuple[int, int]]]:
     """Strides, dilations and pads (before, after) of every spatial axis, auto_pad resolved."""
-    count = len(kernel)
-    strides = tuple(node.attr("strides") or (1,) * count)
-    dilations = tuple(node.attr("dilations") or (1,) * count)
-    given = tuple(node.attr("pads") or (0,) * (2 * count))
-    mode = node.attr("auto_pad") or "NOTSET"
-    if mode == "NOTSET":
-        return strides, dilations, [(given[i], given[i + count]) for i in range(count)]
-    if mode == "VALID":
-        return strides, dilations, [(0, 0)] * count
-    pads = []
-    for i, size in enumerate(node.shape()[2:]):
-        out = -(-size // strides[i])
-        total = max((out - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 - size, 0)
-        small, large = total // 2, total - total // 2
-        pads.append((small, large) if mode == "SAME_UPPER" else (large, small))
-    return strides, dilations, pads
+    win = windows.window(node, kernel)
+    return win.strides, win.dilations, win.pads
 
 
 def convolve(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from polymodel import windows
 from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf
 from polymodel_tensorflow.rules.table import TABLE, never_empty
@@ -23,20 +24,8 @@ def window(node: Node, kernel: Sequence[int]) -> tuple[list[int], list[int], Pad
     Raises:
         NeedsStaticShape: auto_pad=SAME_* with a stride and an unknown size.
     """
-    rank = len(kernel)
-    strides = list(node.attr("strides") or (1,) * rank)
-    dilations = list(node.attr("dilations") or (1,) * rank)
-    mode = node.attr("auto_pad")
-    if mode in ("SAME_UPPER", "SAME_LOWER"):
-        pads = []
-        for i, (k, s, d) in enumerate(zip(kernel, strides, dilations, strict=True)):
-            n = 1 if s == 1 else node.dim(0, i + 2)
-            total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
-            small, large = total // 2, total - total // 2
-            pads.append((small, large) if mode == "SAME_UPPER" else (large, small))
-        return strides, dilations, pads
-    given = [0] * (2 * rank) if mode == "VALID" else list(node.attr("pads") or (0,) * (2 * rank))
-    return strides, dilations, list(zip(given[:rank], given[rank:], strict=True))
+    win = windows.window(node, kernel)
+    return list(win.strides), list(win.dilations), win.pads
 
 
 @TABLE.rule("Conv", since=1)

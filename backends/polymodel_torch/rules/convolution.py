@@ -6,9 +6,9 @@ from typing import Any
 
 from polymodel.errors import Unsupported
 from polymodel.plan import Node
+from polymodel.windows import Window, window
 from polymodel_torch.compat import torch
 from polymodel_torch.rules.table import TABLE, leaf
-from polymodel_torch.rules.window import Window, window
 
 _CONV = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 _TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
@@ -20,7 +20,7 @@ def conv(node: Node, x: Any, w: Any, b: Any = None) -> Any:
     function = _kernel(node, _CONV, win)
     if win.begin == win.end:
         return function(x, w, b, win.strides, win.begin, win.dilations, int(node.attr("group")))
-    x = torch.constant_pad_nd(x, win.flat_pads())
+    x = torch.constant_pad_nd(x, [p for pair in reversed(win.pads) for p in pair])
     return function(x, w, b, win.strides, 0, win.dilations, int(node.attr("group")))
 
 

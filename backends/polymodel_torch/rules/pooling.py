@@ -6,9 +6,9 @@ from typing import Any
 
 from polymodel.errors import Unsupported
 from polymodel.plan import Node
+from polymodel.windows import Window, ceil_padding, window
 from polymodel_torch.compat import torch
 from polymodel_torch.rules.table import TABLE, leaf
-from polymodel_torch.rules.window import Window, ceil_padding, window
 
 _F = torch.nn.functional
 _MAX = {1: torch.max_pool1d, 2: torch.max_pool2d, 3: torch.max_pool3d}

@@ -1,7 +1,8 @@
-"""Sliding windows: kernel, strides, dilations and paddings of convolution and pooling, as numbers."""
+"""Sliding windows: kernel, strides, dilations and paddings of convolution and pooling, as numbers, for every backend."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -24,19 +25,29 @@ class Window:
         """Elements from the first to the last tap."""
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
 
-    def flat_pads(self) -> list[int]:
-        """Paddings in the order of torch.nn.functional.pad: last axis first."""
-        return [p for a in reversed(range(len(self.kernel))) for p in (self.begin[a], self.end[a])]
+    @property
+    def pads(self) -> list[tuple[int, int]]:
+        """Paddings (before, after) of each axis."""
+        return list(zip(self.begin, self.end, strict=True))
 
 
-def window(node: Node, kernel: tuple[int, ...] | None = None) -> Window:
+def window(node: Node, kernel: Sequence[int] | None = None, sizes: Sequence[int] | None = None) -> Window:
     """The window of a Conv or pooling call.
 
     With auto_pad SAME_UPPER or SAME_LOWER the output has ceil(size / stride) elements, an odd padding having its
-    larger half behind or in front; NeedsStaticShape when the size is unknown.
+    larger half behind or in front.
+
+    Args:
+        node: the call.
+        kernel: spatial sizes of the kernel; the attribute kernel_shape when None.
+        sizes: spatial sizes of the input; those of the call's type when None.
+
+    Raises:
+        NeedsStaticShape: a size that the padding depends on is unknown.
     """
     if kernel is None:
-        kernel = tuple(node.attr("kernel_shape"))
+        kernel = node.attr("kernel_shape")
+    kernel = tuple(kernel)
     rank = len(kernel)
     strides = tuple(node.attr("strides") or (1,) * rank)
     dilations = tuple(node.attr("dilations") or (1,) * rank)
@@ -48,7 +59,7 @@ def window(node: Node, kernel: tuple[int, ...] | None = None) -> Window:
         return Window(kernel, strides, dilations, (0,) * rank, (0,) * rank)
     begin, end = [], []
     for a in range(rank):
-        size = node.dim(0, a + 2)
+        size = 1 if strides[a] == 1 else node.dim(0, a + 2) if sizes is None else sizes[a]  # with stride 1 any will do
         count = -(-size // strides[a])
         total = max(0, (count - 1) * strides[a] + (kernel[a] - 1) * dilations[a] + 1 - size)
         small = total // 2
