@@ -83,10 +83,10 @@ class Graph:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the structure: operators, attributes, names, types, constants; not the parameter values."""
+        """SHA-256 of the structure: operators, attributes, names, constants, types of inputs and outputs; not the parameter
+        values, nor what is inferred of inner values, those that branches and bodies take and return included."""
         proto = ir.to_proto(self.model.graph)
-        proto.ClearField("value_info")
-        proto.ClearField("doc_string")
+        _forget_inferred(proto)
         return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
 
     def copy(self) -> Graph:
@@ -117,6 +117,16 @@ class Graph:
     def proto(self) -> onnx.ModelProto:
         """The protobuf form, with parameters and buffers as inputs."""
         return ir.to_proto(self.model)
+
+
+def _forget_inferred(graph: onnx.GraphProto) -> None:
+    graph.ClearField("value_info")
+    graph.ClearField("doc_string")
+    for attribute in (a for node in graph.node for a in node.attribute):
+        for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            _forget_inferred(inner)
+            for value in (*inner.input, *inner.output):
+                value.ClearField("type")
 
 
 def known_names(graph: Graph, limit: int = 12) -> str:

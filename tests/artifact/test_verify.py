@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 import polymodel as pm
-from polymodel import nn
+from polymodel import nn, surgery
 from polymodel.artifact import runtime
 from polymodel.artifact.compare import LIMIT, compare
 from polymodel.artifact.export import export, to_proto
@@ -233,3 +233,19 @@ def test_long_sums_may_be_added_up_one_after_the_other() -> None:
     assert (row.verdict, row.note) == ("pass", "floor with long sums")
     (row,) = judge("wrong", lambda: {"y": straight * np.float32(1.002)}, graph, feeds, expected)
     assert row.verdict == "fail"
+
+
+def test_a_branch_whose_sizes_show_later_is_the_same_graph() -> None:
+    """With x fixed the branches return float[3, 4]; before they returned float[n, 4]."""
+
+    def fixed(shift: float) -> Graph:
+        graph = gate(shift).proto()
+        graph.graph.node[-1].output[0] = "t"
+        graph.graph.node.append(onnx.helper.make_node("ReduceSum", ["t"], ["y"], keepdims=0))
+        graph.graph.output[0].type.tensor_type.shape.ClearField("dim")
+        del graph.graph.value_info[:]
+        return surgery.fix(load_onnx(graph), {"x": np.ones((3, 4), np.float32)})
+
+    again = load_onnx(to_proto(fixed(0.0)), trainable="none")
+    assert again.hash == fixed(0.0).hash
+    assert again.hash != fixed(1.0).hash
