@@ -152,3 +152,16 @@ def test_an_expected_failure_is_named_by_operators_and_attributes() -> None:
     assert line_of("torch predict MaxPool", small, lines, Verdict.FAIL) == ""
     assert line_of("onnxruntime predict LSTM+Neg", small, lines, Verdict.FAIL) == ""
     assert line_of("onnxruntime predict LSTM+Neg", small, lines, Verdict.SUSPICIOUS).startswith("onnxruntime predict LSTM+...")
+
+
+@pytest.mark.parametrize(("start", "undecided"), [(2.0, True), (2.5, False), (0.0, False)])
+def test_a_cast_to_integers_beside_a_whole_number_is_undecided(start: float, undecided: bool) -> None:
+    b = Builder()
+    x = b.input("x", TensorSpec((1,), "float32"))
+    b.output("y", b.op("Cast", b.op("Add", b.op("Sin", x), np.float32(start - np.sin(np.float32(0.3)))), to=7))
+    small = Sample(b.finish(), {"x": np.full(1, 0.3, np.float32)}, (), ("Sin", "Add", "Cast"), False, {})
+    if undecided:
+        with pytest.raises(Undecided, match="kink"):
+            questions(small)
+    else:
+        assert len(questions(small)) == 1

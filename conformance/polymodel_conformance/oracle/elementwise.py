@@ -258,7 +258,17 @@ def cast(x: Value, dtype: str) -> Value:
     if dtype in ("float16", "bfloat16"):
         raise NotImplementedError(f"the oracle does not round to {dtype}")
     with np.errstate(invalid="ignore"):
+        if x.is_float:
+            x.tape.kinks.decide(_to_a_jump(x.array, dtype))
         return x.tape.value(x.array.astype(dtype))
+
+
+def _to_a_jump(x: Array, dtype: str) -> Array:
+    """How far a number is from where its cast changes: 0 for truths, every other whole number for integers."""
+    if dtype == "bool":
+        return np.abs(x)
+    whole = np.round(x)
+    return np.where(whole == 0, 1.0 - np.abs(x), np.abs(x - whole))
 
 
 @ORACLE.rule("Range", since=11)
