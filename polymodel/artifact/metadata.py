@@ -4,6 +4,7 @@
     graph_hash     Graph.hash of the graph inside
     roles          JSON: names of parameters and buffers in their order, and of frozen parameters
     verification   JSON: what checked the file, with versions, and the verdict; or that nothing did
+    certificate    JSON: the essentials of a report of `polymodel certify`; it holds for this very file, so no export keeps it
     anything else  what the writer was told: backend, framework versions, device, seed, step
 
 Nothing here is believed: roles count only when every name in them is a stored floating-point tensor and the hash of
@@ -21,7 +22,7 @@ from polymodel.errors import ArtifactError
 from polymodel.graph import Graph
 
 PREFIX = "polymodel."
-OWN = ("version", "graph_hash", "roles", "verification")
+OWN = ("version", "graph_hash", "roles", "verification", "certificate")
 _MAX_VALUE = 1 << 24  # characters
 
 

@@ -100,7 +100,7 @@ def _external(tensor: TensorProto, folder: Path | None, what: str, count: int) -
     location = entries.get("location", "")
     if folder is None:
         raise ArtifactError(f"{what} lies in the file {location!r}: load the model by its path, not as bytes")
-    path = _inside(folder, location, what)
+    path = external_path(folder, location, what)
     wanted = byte_count(tensor.data_type, count)
     if tensor.data_type == TensorProto.STRING:
         raise ArtifactError(f"{what} holds strings outside the file, which the standard does not define")
@@ -128,7 +128,12 @@ def _mapped(path: Path, dtype: np.dtype, count: int, offset: int) -> np.ndarray:
     return np.asarray(np.memmap(path, dtype, "c", offset, (count,)))
 
 
-def _inside(folder: Path, location: str, what: str) -> Path:
+def external_path(folder: Path, location: str, what: str) -> Path:
+    """The file that external data lies in.
+
+    Raises:
+        ArtifactError: it is not a plain file inside the folder.
+    """
     path = Path(location)
     if not path.parts or "\0" in location or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise ArtifactError(

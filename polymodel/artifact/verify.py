@@ -93,7 +93,7 @@ class Verification:
         bad = [r for r in self.rows if r.verdict in ("fail", "error")]
         return "; ".join(
             f"{r.runner} {r.output}: "
-            + ", ".join(filter(None, [r.note, "" if r.rho is None else f"rho {r.rho:.3g}, expected at most {LIMIT:g}"]))
+            + (r.note if r.rho is None else f"rho {r.rho:.3g}, expected at most {LIMIT:g}{r.note and f' ({r.note})'}")
             for r in bad
         )
 

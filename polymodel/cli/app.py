@@ -9,6 +9,7 @@ import typer
 from polymodel import __version__
 from polymodel.cli.backends import backends
 from polymodel.cli.bench import bench
+from polymodel.cli.certify import certify
 from polymodel.cli.compare import compare
 from polymodel.cli.conformance import conformance
 from polymodel.cli.doctor import doctor
@@ -30,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command in (
-    train, finetune, evaluate, predict, export, inspect, verify, compare, conformance, bench, backends, doctor, new_backend,
+    train, finetune, evaluate, predict, export, inspect, verify, compare, certify, conformance, bench, backends, doctor, new_backend,
 ):  # fmt: skip
     app.command()(_command)
 

@@ -13,8 +13,8 @@ from polymodel import __version__
 from polymodel.cli.errors import code_of
 from polymodel.errors import BackendUnavailable, CheckpointError, ConfigError, DeviceUnavailable, UnknownBackend
 
-COMMANDS = ["train", "finetune", "evaluate", "predict", "export", "inspect", "verify", "compare", "conformance", "bench", "backends",
-            "doctor"]  # fmt: skip
+COMMANDS = ["train", "finetune", "evaluate", "predict", "export", "inspect", "verify", "compare", "certify", "conformance",
+            "bench", "backends", "doctor"]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

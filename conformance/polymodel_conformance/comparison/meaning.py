@@ -57,11 +57,11 @@ def meaning_of(graph: Graph, feeds: Arrays, *, inside: bool = False) -> Meaning:
     return Meaning({n: expected[n] for n in graph.outputs}, expected if inside else {}, found.undecidable)
 
 
-def decidable_inputs(graph: Graph, seed: int = 0) -> tuple[dict[str, np.ndarray], Meaning]:
+def decidable_inputs(graph: Graph, seed: int = 0, size: int = 2) -> tuple[dict[str, np.ndarray], Meaning]:
     """Inputs as the verification of exports makes them: of a few draws, that with the fewest values on a kink."""
     best: tuple[dict[str, np.ndarray], Meaning] | None = None
     for attempt in range(_TRIES):
-        feeds = try_inputs(graph, seed=seed * _TRIES + attempt)
+        feeds = try_inputs(graph, size, seed * _TRIES + attempt)
         found = meaning_of(graph, feeds)
         if best is None or found.undecidable < best[1].undecidable:
             best = feeds, found
