@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
-from typing import TypeAlias
+from typing import Protocol
 
 from polymodel_conformance.cases import Case
 
-Cases: TypeAlias = Callable[[str, Sequence[str], int], Iterator[Case]]
+
+class Cases(Protocol):
+    """What collects the cases of a level."""
+
+    def __call__(self, profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]: ...
+
 
 LEVELS: dict[int, tuple[str, str]] = {
     1: ("forward", "Forward values"),
