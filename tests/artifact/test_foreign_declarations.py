@@ -11,7 +11,7 @@ import polymodel as pm
 from polymodel.errors import ArtifactError
 
 
-def reshaped(declared: list[object]) -> onnx.ModelProto:
+def reshaped(declared: list[str | int | None]) -> onnx.ModelProto:
     """y = Reshape(x, [rows, 1, -1]) with rows from the shape of x, as PyTorch exported it at opset 12."""
     nodes = [
         helper.make_node("Shape", ["x"], ["s"]),
@@ -32,7 +32,7 @@ def reshaped(declared: list[object]) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("declared", [["rows", "columns"], ["rows", 1, 4]], ids=["wrong", "right"])
-def test_a_wrong_number_of_axes_is_not_believed(declared: list[object]) -> None:
+def test_a_wrong_number_of_axes_is_not_believed(declared: list[str | int | None]) -> None:
     graph = pm.load_onnx(reshaped(declared))
     assert graph.specs["y"].rank == 3
     got = pm.compile(graph, "torch", "cpu").predict({"x": np.ones((2, 4), np.float32)})["y"]

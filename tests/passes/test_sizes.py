@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ import polymodel as pm
 from polymodel.passes.specialize import specialize
 from polymodel.plan import Plan
 
+Call: TypeAlias = tuple[str, list[str], str, dict[str, Any]]
+
 X = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 12, 128, 64])
 
 
-def plan_of(nodes: Sequence[tuple[str, list[str], str, dict[str, object]]], constants: dict[str, object], output: str = "y") -> Plan:
+def plan_of(nodes: Sequence[Call], constants: Mapping[str, object], output: str = "y") -> Plan:
     y = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
     stored = [numpy_helper.from_array(np.array(v, np.int64), n) for n, v in constants.items()]
     calls = [helper.make_node(op, inputs, [out], **attributes) for op, inputs, out, attributes in nodes]
@@ -88,7 +91,7 @@ def test_single_sizes_pass_through() -> None:
 
 def test_the_type_that_castlike_wants_is_enough() -> None:
     """A constant cast like an input is known, and what is made of it too."""
-    like = [("CastLike", ["one", "x"], "c", {}), ("Expand", ["c", "shape"], "z", {}), ("Add", ["x", "z"], "y", {})]
-    plan = plan_of(like, {"one": 1, "shape": [64]})  # type: ignore[arg-type]
+    like: list[Call] = [("CastLike", ["one", "x"], "c", {}), ("Expand", ["c", "shape"], "z", {}), ("Add", ["x", "z"], "y", {})]
+    plan = plan_of(like, {"one": 1, "shape": [64]})
     assert [n.op_type for n in plan.nodes] == ["Add"]
     assert plan.nodes[0].constants[1].dtype == np.float32

@@ -139,7 +139,8 @@ class UpdateCase(Case):
 def _possible(slot: str, noise: np.ndarray) -> np.ndarray:
     """Random values as a slot may hold them: what sums squares or sizes is not negative, and large beside a mean's square."""
     if any(word in slot for word in ("exp_avg_sq", "square_avg", "acc_delta", "slots/sum")):
-        return np.square(noise) + (1e-3 if "square_avg" in slot else 0.0)
+        noise = np.square(noise)
+        return noise + 1e-3 if "square_avg" in slot else noise
     return np.abs(noise) if "exp_inf" in slot else noise * 1e-2 if "grad_avg" in slot else noise
 
 

@@ -266,7 +266,7 @@ def cast(x: Value, dtype: str) -> Value:
 def _to_a_jump(x: Array, dtype: str) -> Array:
     """How far a number is from where its cast changes: 0 for truths, every other whole number for integers."""
     if dtype == "bool":
-        return np.abs(x)
+        return np.asarray(np.abs(x))
     whole = np.round(x)
     return np.where(whole == 0, 1.0 - np.abs(x), np.abs(x - whole))
 
