@@ -26,7 +26,8 @@ def dense() -> Graph:
 
 def test_named_constants_become_parameters() -> None:
     before = dense()
-    name = next(n for n, v in before.model.graph.initializers.items() if v.const_value is not None and v.const_value.numpy().shape == (3, 2))
+    constants = {n: v.const_value for n, v in before.model.graph.initializers.items()}
+    name = next(n for n, c in constants.items() if c is not None and c.numpy().shape == (3, 2))
     after = promote(before, [name])
     assert set(after.parameters) == {*before.parameters, name}
     assert name not in after.model.graph.initializers

@@ -67,7 +67,7 @@ def test_sizes_that_do_not_cover_the_input_are_left_to_run() -> None:
         ("Concat", ["s", "rest"], "full", {"axis": 0}),
         ("Reshape", ["x", "full"], "y", {}),
     ]
-    assert [n.op_type for n in plan_of(nodes, {"rest": [7]}).nodes] == ["Shape", "Concat", "Reshape"]  # type: ignore[arg-type]
+    assert [n.op_type for n in plan_of(nodes, {"rest": [7]}).nodes] == ["Shape", "Concat", "Reshape"]
 
 
 def test_single_sizes_pass_through() -> None:
@@ -84,7 +84,7 @@ def test_single_sizes_pass_through() -> None:
         ("Reshape", ["x", "to"], "y", {}),
     ]
     nodes = [n for n in nodes if n[2] not in ("unused", "full")]
-    plan = plan_of(nodes, {"m1": [-1], "two": 2, "zero": [0], "rest": [12 * 64]})  # type: ignore[arg-type]
+    plan = plan_of(nodes, {"m1": [-1], "two": 2, "zero": [0], "rest": [12 * 64]})
     assert [n.op_type for n in plan.nodes] == ["Reshape"]
     assert plan.nodes[0].constants[1].tolist() == [-1, 128, 12 * 64]
 

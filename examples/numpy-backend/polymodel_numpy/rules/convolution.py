@@ -17,10 +17,10 @@ def windows(x: Any, win: Window, fill: Any = 0, ceil: bool = False) -> tuple[Any
     kept = tuple(slice(max(-b, 0), n - max(-a, 0)) for (b, a), n in zip(pads, x.shape[2:], strict=True))
     pads = [(0, 0), (0, 0), *((max(b, 0), max(a, 0)) for b, a in pads)]
     wide: Any = np.pad(x[(..., *kept)], pads, constant_values=fill)
-    spatial = tuple(range(2, x.ndim))
+    spatial: Any = tuple(range(2, x.ndim))
     every = tuple(slice(0, (c - 1) * s + 1, s) for c, s in zip(counts, win.strides, strict=True))
     taps = tuple(slice(None, None, d) for d in win.dilations)
-    seen = np.lib.stride_tricks.sliding_window_view(wide, tuple(win.span), spatial)[(..., *every, *(slice(None),) * len(taps))]
+    seen = np.lib.stride_tricks.sliding_window_view(wide, win.span, spatial)[(..., *every, *(slice(None),) * len(taps))]
 
     def back(g: Any) -> Any:
         sums: Any = np.zeros(wide.shape)
