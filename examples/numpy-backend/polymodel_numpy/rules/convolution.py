@@ -20,7 +20,8 @@ def windows(x: Any, win: Window, fill: Any = 0, ceil: bool = False) -> tuple[Any
     spatial: Any = tuple(range(2, x.ndim))
     every = tuple(slice(0, (c - 1) * s + 1, s) for c, s in zip(counts, win.strides, strict=True))
     taps = tuple(slice(None, None, d) for d in win.dilations)
-    seen = np.lib.stride_tricks.sliding_window_view(wide, win.span, spatial)[(..., *every, *(slice(None),) * len(taps))]
+    seen: Any = np.lib.stride_tricks.sliding_window_view(wide, win.span, spatial)
+    seen = seen[(..., *every, *(slice(None),) * len(taps))]
 
     def back(g: Any) -> Any:
         sums: Any = np.zeros(wide.shape)
