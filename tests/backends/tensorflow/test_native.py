@@ -28,11 +28,12 @@ def test_it_is_a_module_that_shares_the_programs_state(trained: Callable[..., An
     assert set(module.state) == {*program.parameters, *program.buffers}
     assert len(module.trainable_variables) == len(program.graph.trainable)
     before = module(**batch)["logits"].numpy()
-    np.testing.assert_array_equal(before, logits(program, batch["x"]))
+    close = {"rtol": 2e-6, "atol": 2e-6}  # the module can be differentiated, predictions take a kernel that cannot
+    np.testing.assert_allclose(before, logits(program, batch["x"]), **close)
     program.train_step(batch, lr=0.1, step=1)
     after = module(batch["x"], batch["target"])["logits"].numpy()
-    np.testing.assert_array_equal(after, logits(program, batch["x"]))
-    assert not np.array_equal(before, after)
+    np.testing.assert_allclose(after, logits(program, batch["x"]), **close)
+    assert np.abs(before - after).max() > 1e-3
     module.state["head.bias"].assign_add([100.0, 0.0, 0.0])
     assert (logits(program, batch["x"])[:, 0] > 50).all()
 
