@@ -1,5 +1,6 @@
 """Pooling. The derivative of a maximum goes to the first of several equal elements of a window."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from polymodel_numpy.rules.table import TABLE
 def max_pool(node: Node, x: Any) -> Any:
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     seen, back = windows(x, window(node, sizes=x.shape[2:]), lowest, bool(node.attr("ceil_mode")))
-    flat = seen.reshape(*seen.shape[: x.ndim], -1)
+    flat = seen.reshape(*seen.shape[: x.ndim], math.prod(seen.shape[x.ndim :]))
     best = flat.argmax(-1)[..., None]
 
     def pull(g: Any) -> Any:
