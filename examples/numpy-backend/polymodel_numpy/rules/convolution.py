@@ -21,7 +21,6 @@ def windows(x: Any, win: Window, fill: Any = 0, ceil: bool = False) -> tuple[Any
     every = tuple(slice(0, (c - 1) * s + 1, s) for c, s in zip(counts, win.strides, strict=True))
     taps = tuple(slice(None, None, d) for d in win.dilations)
     seen: Any = np.lib.stride_tricks.sliding_window_view(wide, win.span, spatial)
-    seen = seen[(..., *every, *(slice(None),) * len(taps))]
 
     def back(g: Any) -> Any:
         sums: Any = np.zeros(wide.shape)
@@ -36,7 +35,7 @@ def windows(x: Any, win: Window, fill: Any = 0, ceil: bool = False) -> tuple[Any
         result[(..., *kept)] = sums[inner]
         return result
 
-    return seen[(..., *taps)], back
+    return seen[(..., *every, *taps)], back
 
 
 @TABLE.rule("Conv", since=11)
