@@ -28,7 +28,7 @@ def test_it_is_a_module_that_shares_the_programs_state(trained: Callable[..., An
     assert set(module.state) == {*program.parameters, *program.buffers}
     assert len(module.trainable_variables) == len(program.graph.trainable)
     before = module(**batch)["logits"].numpy()
-    close = {"rtol": 2e-6, "atol": 2e-6}  # the module can be differentiated, predictions take a kernel that cannot
+    close: dict[str, Any] = {"rtol": 2e-6, "atol": 2e-6}  # the module can be differentiated, predictions take a kernel that cannot
     np.testing.assert_allclose(before, logits(program, batch["x"]), **close)
     program.train_step(batch, lr=0.1, step=1)
     after = module(batch["x"], batch["target"])["logits"].numpy()
