@@ -87,5 +87,6 @@ def test_a_module_is_imported_once_and_a_missing_one_is_named(folder: Path, monk
     for _ in range(2):
         with pytest.raises(ConfigError, match="POLYMODEL_RULES: cannot import no_such_rules"):
             pm.load_onnx("twice.onnx")
-    with pytest.raises(ConfigError, match=r"file nothing\.py does not exist"):
+    monkeypatch.delenv(RULES)
+    with pytest.raises(ConfigError, match=r"POLYMODEL_RULES: file .*nothing\.py does not exist"):
         pm.verify("twice.onnx", rules=["nothing.py"])

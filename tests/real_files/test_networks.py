@@ -83,7 +83,10 @@ def speech_with_state() -> Feeds:
 
 
 def voice(ending: str, rate: bool = True, count: int = 2) -> File:
-    """A streaming file of silero-vad; with a sampling rate it holds a network for each, behind an If."""
+    """A streaming file of silero-vad; with a sampling rate it holds a network for each, behind an If.
+
+    The state's first axis is not that of the samples: it is fed whole, two for two samples. For a single one it is fixed.
+    """
 
     def feeds(n: int = count) -> Feeds:
         n = min(n, count)
@@ -94,8 +97,8 @@ def voice(ending: str, rate: bool = True, count: int = 2) -> File:
         "silero-vad",
         f"data/{ending}",
         feeds,
-        lambda n: {"input": feeds(n)["input"]},
-        {"fix": {"state": np.zeros((2, count, 128), np.float32), **({"sr": 16000} if rate else {})}},
+        lambda n: {k: a for k, a in feeds(n).items() if k in ("input", "state")[:count]},
+        {"fix": {"sr": 16000} if rate else {"state": 0.0} if count == 1 else {}},
         loss="mse",
         target=lambda n: (np.arange(n)[:, None] % 2).astype(np.float32),
         slow=True,
