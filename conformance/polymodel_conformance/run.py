@@ -108,7 +108,7 @@ def run(
                 cases = selection.take(collect(profile, chosen, tuple(ready), seed))
                 judge_all(report, ready, cases, quiet, selection.partial, evidence, journal)
             if mutants:
-                from polymodel_conformance.mutants import hunt
+                from polymodel_conformance.mutants.hunt import hunt
 
                 report.mutants = [row for name, worker in ready.items() for row in hunt(name, worker.call)]
     finally:

@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from polymodel_conformance.client import Unavailable, Worker
-from polymodel_conformance.mutants import MUTANTS, hunt
+from polymodel_conformance.mutants.hunt import MUTANTS, hunt
 
 
 @pytest.mark.parametrize("backend", ["torch", "tensorflow", "mxnet"])
