@@ -273,7 +273,7 @@ class Program(ABC):
         entry: Any = None
         if self._level.get(key, 0) > 2:
             raise NeedsHost(f"{', '.join(outputs)} are computed by turns")
-        empty = any(np.size(a) == 0 for a in feeds.values())
+        empty = any(isinstance(a, np.ndarray) and a.size == 0 for a in feeds.values())
         for level in range(max(self._level.get(key, 0), int(empty)), 3):
             if level and not dims:
                 specs = {n: graph.specs[n] for n in feeds if n in graph.specs}

@@ -62,7 +62,7 @@ def test_an_interpreter_without_the_framework_is_code_3(polymodel: Any, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [(["--models", "vgg"], "unknown reference model 'vgg'"), (["--backends", "caffe"], "caffe")]
+    ("options", "message"), [(["--models", "vgg"], "unknown model 'vgg'"), (["--backends", "caffe"], "caffe")]
 )
 def test_bench_refuses(polymodel: Any, options: list[str], message: str) -> None:
     done = polymodel("bench", *options)

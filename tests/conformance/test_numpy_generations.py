@@ -25,7 +25,8 @@ def numpy2(tmp_path_factory: pytest.TempPathFactory) -> str:
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", packages, NUMPY2], check=True
     )
-    (packages / "rest.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    rest = sysconfig.get_path("purelib")
+    (packages / "rest.pth").write_text(f"import site; site.addsitedir({rest!r})\n")  # with its .pth files: this project is one
     return str(python)
 
 
