@@ -18,7 +18,7 @@ from polymodel.plan import Plan
 from polymodel.spec import bind_dims
 from polymodel_conformance import cache
 from polymodel_conformance.calibration import limit
-from polymodel_conformance.client import Answer
+from polymodel_conformance.client import HERE, Answer, Place
 from polymodel_conformance.compare import Expected, compare
 from polymodel_conformance.families import RULES, family_of
 from polymodel_conformance.floor import UNIT, Compute, Measured, forward, gradient, linear_spread, measure
@@ -32,9 +32,9 @@ Draw = Callable[[int], Arrays]
 
 
 class Call(Protocol):
-    """Asks a worker: that of the backend being judged, or another one by name."""
+    """Asks a worker: that of the backend being judged or another one by name, in its usual process or in another."""
 
-    def __call__(self, job: Job, backend: str | None = None) -> Answer: ...
+    def __call__(self, job: Job, backend: str | None = None, place: Place = HERE) -> Answer: ...
 
 
 @final
@@ -77,11 +77,12 @@ class Case(ABC):
 
     Attributes:
         id: names it, "LEVEL/GROUP/NAME".
-        level: 1 to 8.
+        level: 0 to 12.
         family: whose limit applies.
         needs: operators that a backend must claim for the case to be asked of it.
         dtypes: element types likewise.
         operators: names of those that it is about.
+        cuda: whether it needs a CUDA device; it is not run where there is none.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Case(ABC):
     needs: frozenset[tuple[str, str]] = frozenset()
     dtypes: frozenset[str] = frozenset()
     operators: frozenset[str] = frozenset()
+    cuda: bool = False
     _expected: dict[str, Expected]
 
     @property
@@ -125,8 +127,8 @@ class Unclaimed(Exception):
 def ask(case: Case, call: Call) -> Outcome:
     """Judge a prepared case. What a partial backend refuses by name is not claimed, whatever else the case would ask."""
 
-    def claimed(job: Job, backend: str | None = None) -> Answer:
-        answer = call(job, backend)
+    def claimed(job: Job, backend: str | None = None, place: Place = HERE) -> Answer:
+        answer = call(job, backend, place)
         if answer.status == "unclaimed":
             raise Unclaimed(answer.message)
         return answer

@@ -21,15 +21,21 @@ from polymodel_conformance.wire import Closed, Garbled, Late, Wire
 START_TIMEOUT = 180.0
 MEMORY = 8 * 2.0**30
 """Bytes that a worker may hold: far more than any case of the suite needs."""
-THREADS = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MXNET_OMP_MAX_THREADS": "1",
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MXNET_OMP_MAX_THREADS")
+_SETTINGS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
     "CUDA_VISIBLE_DEVICES": "",
 }
+
+
+def surroundings(threads: int = 1, cuda: bool = False) -> dict[str, str]:
+    """The environment of a process that computes: so many threads for an operator, CUDA devices only where they are wanted."""
+    found = {**os.environ, **_SETTINGS, **dict.fromkeys(_THREADS, str(threads))}
+    if cuda:
+        found.pop("CUDA_VISIBLE_DEVICES")
+        found.update({n: v for n, v in os.environ.items() if n == "CUDA_VISIBLE_DEVICES"})
+    return found
 
 
 @final
@@ -40,6 +46,25 @@ class Unavailable(Exception):
 @final
 class TooLarge(Exception):
     """A worker that holds more memory than it may; the message says how much."""
+
+
+@final
+@dataclass(frozen=True)
+class Place:
+    """A process of a backend, by what is peculiar to it.
+
+    Attributes:
+        device: where its programs run; None for the device of the run.
+        threads: of one operator.
+        process: tells processes apart that are alike otherwise; 0 is the one that does what nothing else is said of.
+    """
+
+    device: str | None = None
+    threads: int = 1
+    process: int = 0
+
+
+HERE = Place()
 
 
 @final
@@ -73,18 +98,21 @@ class Worker:
         timeout: seconds that one job may take.
         module: what the process runs.
         memory: bytes that the process may hold.
+        threads: of one operator.
     """
 
     def __init__(
         self, backend: str, python: str | None = None, device: str = "cpu", timeout: float = 300.0,
-        module: str = "polymodel_conformance.worker", memory: float = MEMORY,
+        module: str = "polymodel_conformance.worker", memory: float = MEMORY, threads: int = 1,
     ) -> None:
         self.backend = backend
         self.memory = memory
         self._module = module
         self.device = device
         self.timeout = timeout
+        self.threads = threads
         self.restarts = 0
+        self._others: dict[Place, Worker] = {}
         self._python = python or sys.executable
         self._process: subprocess.Popen[bytes] | None = None
         self._wire: Wire | None = None
@@ -105,10 +133,8 @@ class Worker:
         with self._lock:
             if self._process is not None:
                 return self.about
-            command = [self._python, "-m", self._module, self.backend, self.device]
-            environment = {**os.environ, **THREADS}
-            if self.device != "cpu":
-                environment.pop("CUDA_VISIBLE_DEVICES", None)
+            command = [self._python, "-m", self._module, self.backend, self.device, str(self.threads)]
+            environment = surroundings(self.threads, self.device != "cpu")
             try:
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=environment
@@ -129,6 +155,18 @@ class Worker:
                 raise Unavailable(header["message"])
             self.about = {k: v for k, v in header.items() if k != "status"}
             return self.about
+
+    def at(self, place: Place) -> Worker:
+        """The same backend in another process: made when it is first asked for, and closed with this one."""
+        if place == HERE:
+            return self
+        with self._lock:
+            if place not in self._others:
+                device = place.device or self.device
+                self._others[place] = Worker(
+                    self.backend, self._python, device, self.timeout, self._module, self.memory, place.threads
+                )
+            return self._others[place]
 
     @property
     def process_id(self) -> int | None:
@@ -211,7 +249,9 @@ class Worker:
                     stream.close()
 
     def close(self) -> None:
-        """End the process for good."""
+        """End the process for good, and all that `at` made."""
+        for other in self._others.values():
+            other.close()
         self.stop()
         self._log.close()
 

@@ -27,6 +27,7 @@ def page(report: Report) -> str:
         matrix.setdefault(row["level"], []).append(row)
     return environment.get_template("report.html").render(
         report=report,
+        title={"pass": "Pass", "fail": "Fail", "not run": "Not run"}[report.word],
         levels={n: title for n, (_, title) in LEVELS.items()},
         matrix=matrix,
         summaries={b: report.backend(b) for b in report.backends},

@@ -38,6 +38,7 @@ def junit(report: Report) -> str:
                 Verdict.ERROR: "error",
                 Verdict.CRASH: "error",
                 Verdict.UNCLAIMED: "skipped",
+                Verdict.NOT_RUN: "skipped",
                 Verdict.UNDECIDED: "skipped",
                 Verdict.EXPECTED: "skipped",
             }.get(r.outcome.verdict)

@@ -14,7 +14,7 @@ from typing import Any, final
 import pytest
 
 from polymodel_conformance.cases import Case, Outcome, Undecided, ask
-from polymodel_conformance.client import Unavailable, Worker
+from polymodel_conformance.client import HERE, Answer, Place, Unavailable, Worker
 from polymodel_conformance.jobs import Job
 from polymodel_conformance.known_failures import known, settle
 from polymodel_conformance.levels import LEVELS, PROFILES
@@ -121,11 +121,12 @@ class ConformanceItem(pytest.Item):
         if reason:
             pytest.skip(f"undecided: {reason}")
 
-        def call(job: Job, other: str | None = None) -> Any:
-            return self.session_state.workers[other or backend].call(job)
+        def call(job: Job, other: str | None = None, place: Place = HERE) -> Answer:
+            return self.session_state.workers[other or backend].at(place).call(job)
 
-        outcome = settle(self.case.id, ask(self.case, lambda job, backend=None: call(job, backend)), known(backend))
-        if outcome.verdict is Verdict.UNCLAIMED:
+        answer = ask(self.case, lambda job, backend=None, place=HERE: call(job, backend, place))
+        outcome = settle(self.case.id, answer, known(backend))
+        if outcome.verdict in (Verdict.UNCLAIMED, Verdict.NOT_RUN):
             pytest.skip(outcome.message)
         self._report(outcome)
 

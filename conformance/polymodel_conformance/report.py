@@ -24,7 +24,7 @@ class Result:
 
     Attributes:
         case: its id.
-        level: 1 to 8.
+        level: 0 to 12.
         family: whose limit applied.
         backend: name.
         outcome: what came of it.
@@ -63,7 +63,7 @@ class Summary:
     """One backend in a line.
 
     Attributes:
-        verdict: "pass" or the worst that happened.
+        verdict: "pass" or the worst that happened; "not run" where nothing was judged for want of a device.
         worst: largest score over its limit; above 1 is no pass.
         worst_rho: largest error in units of the rounding floor.
         counts: number of results by verdict.
@@ -112,8 +112,10 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 all passed, 1 something failed or became worse, 3 a backend is missing."""
+        """0 all passed, 1 something failed or became worse, 3 a backend is missing or nothing could be run here."""
         if self.unavailable:
+            return 3
+        if self.results and all(r.outcome.verdict is Verdict.NOT_RUN for r in self.results):
             return 3
         failed = self.problems or any(r.outcome.verdict.bad for r in self.results) or self._escaped
         return 1 if failed or (self.baseline is not None and self.baseline.worse) else 0
@@ -122,6 +124,11 @@ class Report:
     def passed(self) -> bool:
         """Whether every verdict is a pass."""
         return self.exit_code == 0
+
+    @property
+    def word(self) -> str:
+        """"pass", "fail", or "not run" when nothing could be run here."""
+        return "pass" if self.passed else "not run" if self.exit_code == 3 and not self.unavailable else "fail"
 
     @property
     def _escaped(self) -> bool:
@@ -133,6 +140,16 @@ class Report:
         for r in self.results:
             if (backend is None or r.backend == backend) and (level is None or r.level == level):
                 found[r.outcome.verdict.value] = found.get(r.outcome.verdict.value, 0) + 1
+        return found
+
+    @property
+    def not_run(self) -> dict[str, dict[str, int]]:
+        """What was not run: number of results by reason, by backend."""
+        found: dict[str, dict[str, int]] = {}
+        for r in self.results:
+            if r.outcome.verdict is Verdict.NOT_RUN:
+                reasons = found.setdefault(r.backend, {})
+                reasons[r.outcome.message] = reasons.get(r.outcome.message, 0) + 1
         return found
 
     def verdict(self, backend: str) -> Verdict:
@@ -150,8 +167,10 @@ class Report:
             if r.backend == name
             for c in r.outcome.comparisons
         ]
-        word = verdict.value if verdict.bad else Verdict.PASS.value
-        return Summary(word, max(ratios, default=0.0), self.worst_rho(name), self.count(name))
+        judged = any(r.backend == name and r.outcome.verdict.judged for r in self.results)
+        idle = name in self.not_run and not judged
+        word = verdict if verdict.bad else Verdict.NOT_RUN if idle else Verdict.PASS
+        return Summary(word.value, max(ratios, default=0.0), self.worst_rho(name), self.count(name))
 
     def summary(self) -> dict[str, Any]:
         """The report without its results."""
@@ -208,7 +227,7 @@ class Report:
         """Plain values, by the schema that the first key names."""
         return {
             "schema": SCHEMA,
-            "verdict": "pass" if self.passed else "fail",
+            "verdict": self.word,
             "profile": self.profile,
             "levels": list(self.levels),
             "backends": list(self.backends),
@@ -219,10 +238,11 @@ class Report:
             "environment": self.environment,
             "counts": {b: self.count(b) for b in self.backends},
             "worst_rho": {b: _plain(self.worst_rho(b)) for b in self.backends},
-            "families": {str(n): [row.json() for row in self.families(n)] for n in self.levels if n <= 2},
+            "families": {str(n): [row.json() for row in self.families(n)] for n in self.levels if n in (1, 2)},
             "problems": self.problems,
             "unavailable": self.unavailable,
             "undecided": self.undecided,
+            "not_run": self.not_run,
             "mutants": self.mutants,
             "results": [r.json() for r in self.results],
         }
@@ -294,13 +314,15 @@ class FamilyRow:
 def _cell(found: Sequence[Result]) -> Mapping[str, Any]:
     judged = [r for r in found if r.outcome.verdict.judged]
     if not judged:
-        return {"verdict": "", "judged": 0, "passed": 0, "score": ""}
+        idle = sum(r.outcome.verdict is Verdict.NOT_RUN for r in found)
+        return {"verdict": Verdict.NOT_RUN.value if idle else "", "judged": 0, "passed": 0, "score": "", "not_run": idle}
     scores = [c.score / c.limit for r in judged for c in r.outcome.comparisons if c.limit and c.score < float("inf")]
     return {
         "verdict": worst([r.outcome.verdict for r in judged]).value,
         "judged": len(judged),
         "passed": sum(not r.outcome.verdict.bad for r in judged),
         "score": f"{max(scores):.2g}" if scores else "",
+        "not_run": 0,
     }
 
 

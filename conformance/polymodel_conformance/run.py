@@ -25,7 +25,8 @@ from polymodel_conformance import cache
 from polymodel_conformance.baseline import against, read
 from polymodel_conformance.calibration import calibration
 from polymodel_conformance.cases import Case, Outcome, Undecided, ask
-from polymodel_conformance.client import MEMORY, Answer, Unavailable, Worker
+from polymodel_conformance.client import HERE, MEMORY, Answer, Place, Unavailable, Worker
+from polymodel_conformance.devices import obstacle
 from polymodel_conformance.evidence import keep
 from polymodel_conformance.jobs import Job
 from polymodel_conformance.journal import Journal
@@ -62,7 +63,7 @@ def run(
     Args:
         backends: registered names.
         profile: "smoke" (well under a minute), "quick" (minutes) or "full" (all tests of the standard, 20 steps).
-        levels: numbers from 1 to 8; all when None.
+        levels: numbers from 0 to 12; all when None.
         report_dir: where report.json, junit.xml and index.html go; none are written when None.
         pythons: interpreter for a backend's worker, by name.
         device: where the programs run.
@@ -233,8 +234,12 @@ def judge_all(
                         report.undecided[case.id] = result.outcome.message
             left = [b for b in workers if (case.id, b) not in done]
             asked = [b for b in left if claims(workers[b].about, case)]
+            for backend in tuple(asked) if case.cuda else ():
+                if why := obstacle(workers[backend]):
+                    record(case, backend, Outcome(Verdict.NOT_RUN, (), why), 0.0)
+                    asked.remove(backend)
             for backend in left:
-                if backend not in asked:
+                if not claims(workers[backend].about, case):
                     record(case, backend, Outcome(Verdict.UNCLAIMED, (), "the backend does not claim it"), 0.0)
             if not asked:
                 continue
@@ -254,7 +259,8 @@ def judge_all(
     order = {c.id: i for i, c in enumerate(cases)}
     report.results.sort(key=lambda r: (order[r.case], list(workers).index(r.backend)))
     for backend in workers:
-        if not any(r.backend == backend and r.outcome.verdict.judged for r in report.results):
+        own = [r.outcome.verdict for r in report.results if r.backend == backend]
+        if not any(v.judged for v in own) and not (own and all(v is Verdict.NOT_RUN for v in own)):
             report.problems.append(f"no case was judged on {backend!r}")
 
 
@@ -287,16 +293,16 @@ def _lane(
     last: list[Job] = []
     begin = time.monotonic()
 
-    def call(job: Job, other: str | None = None) -> Answer:
+    def call(job: Job, other: str | None = None, place: Place = HERE) -> Answer:
         last[:] = [job]
-        worker = workers[other or backend]
+        worker = workers[other or backend].at(place)
         return worker.call(job, max(0.0, worker.timeout - (time.monotonic() - begin)))
 
     while (item := items.get()) is not None:
         begin = time.monotonic()
         last.clear()
         try:
-            outcome = ask(item.case, lambda job, backend=None: call(job, backend))
+            outcome = ask(item.case, lambda job, backend=None, place=HERE: call(job, backend, place))
         except Exception as error:  # a harness that fails on a case says so in the report
             outcome = Outcome(Verdict.ERROR, (), f"harness: {type(error).__name__}: {error}")
         record(item.case, backend, outcome, time.monotonic() - begin)

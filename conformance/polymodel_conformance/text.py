@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from polymodel_conformance.verdict import Verdict
+
 if TYPE_CHECKING:
     from polymodel_conformance.report import Report
 
@@ -19,17 +21,20 @@ def text(report: Report) -> str:
     table = Table("backend", "verdict", "passed", "judged", "not claimed", "undecided", "worst rho", "worst score / limit")
     for name in report.backends:
         line = report.backend(name)
-        judged = sum(n for v, n in line.counts.items() if v not in ("unclaimed", "undecided"))
+        judged = sum(n for v, n in line.counts.items() if Verdict(v).judged)
         table.add_row(
             name, line.verdict, str(line.counts.get("pass", 0)), str(judged), str(line.counts.get("unclaimed", 0)),
             str(line.counts.get("undecided", 0)), f"{line.worst_rho:.2f}", f"{line.worst:.2f}",
         )
     with console.capture() as capture:
         console.print(table)
-        for level in (n for n in report.levels if n <= 2):
+        for level in (n for n in report.levels if n in (1, 2)):
             console.print(_families(report, level))
         for backend, why in report.unavailable.items():
             console.print(f"{backend} is not available: {why}", markup=False)
+        for name, reasons in report.not_run.items():
+            for why, number in reasons.items():
+                console.print(f"not run: {number} of {name}: {why}", markup=False)
         for problem in report.problems:
             console.print(problem, markup=False)
         bad = [r for r in report.results if r.outcome.verdict.bad]
@@ -56,7 +61,8 @@ def text(report: Report) -> str:
                 if not m["caught"]:
                     console.print(f"{'fails' if m['control'] else 'escaped'}: {m['mutant']} on {m['backend']}", markup=False)
         part = f" ({report.selection})" if report.selection else ""
-        console.print(f"{'pass' if report.passed else 'FAIL'}: profile {report.profile}{part}, {report.seconds:.0f} s", markup=False)
+        words = {"pass": "pass", "fail": "FAIL", "not run": "NOT RUN"}
+        console.print(f"{words[report.word]}: profile {report.profile}{part}, {report.seconds:.0f} s", markup=False)
         if report.html:
             console.print(str(report.html.resolve()), markup=False, soft_wrap=True)
     return capture.get()

@@ -13,6 +13,7 @@ class Verdict(StrEnum):
 
     PASS = "pass"
     UNCLAIMED = "unclaimed"
+    NOT_RUN = "not run"
     UNDECIDED = "undecided"
     EXPECTED = "expected failure"
     SUSPICIOUS = "suspicious"
@@ -28,7 +29,7 @@ class Verdict(StrEnum):
     @property
     def judged(self) -> bool:
         """Whether values were compared or the attempt to get them failed."""
-        return self not in (Verdict.UNCLAIMED, Verdict.UNDECIDED)
+        return self not in (Verdict.UNCLAIMED, Verdict.NOT_RUN, Verdict.UNDECIDED)
 
 
 _ORDER = {v: i for i, v in enumerate(Verdict)}

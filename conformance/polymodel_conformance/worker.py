@@ -1,7 +1,7 @@
-"""A backend in a process of its own: ``python -m polymodel_conformance.worker BACKEND``.
+"""A backend in a process of its own: ``python -m polymodel_conformance.worker BACKEND [DEVICE [THREADS]]``.
 
 It reads jobs from standard input and answers on what was standard output when it started; whatever a framework prints goes to
-standard error. One thread, so that the bits of a result depend on the job alone.
+standard error. One thread unless told otherwise, so that the bits of a result depend on the job alone.
 
 A backend is not believed. Before values that are judged it is asked for those of other inputs of the same shapes, so one
 that returns what it computed before, or what it computed for these shapes, is found out; and the judge's own oracle
@@ -68,6 +68,7 @@ def main() -> None:
         wire.send({"status": "error", "error": type(error).__name__, "message": str(error)}, {})
         return
     device = sys.argv[2] if len(sys.argv) > 2 else "cpu"
+    threads = int(sys.argv[3]) if len(sys.argv) > 3 else 1
     programs: OrderedDict[str, Program] = OrderedDict()
     while True:
         try:
@@ -78,7 +79,7 @@ def main() -> None:
             if header["key"] not in programs and "graph" not in header:
                 wire.send({"status": "need"}, {})
                 continue
-            program = _program(backend, device, programs, header, arrays)
+            program = _program(backend, device, threads, programs, header, arrays)
             info, results = perform(program, header, arrays)
             wire.send({"status": "done", **info}, results)
         except Unsupported as error:
@@ -92,13 +93,14 @@ def main() -> None:
 def _program(
     backend: Backend,
     device: str,
+    threads: int,
     programs: OrderedDict[str, Program],
     header: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
 ) -> Program:
     key = header["key"]
     if key not in programs:
-        programs[key] = program_for(backend, device, header, arrays)
+        programs[key] = program_for(backend, device, header, arrays, threads)
         while len(programs) > _KEPT:
             programs.popitem(last=False)
     programs.move_to_end(key)
@@ -106,9 +108,9 @@ def _program(
 
 
 def program_for(
-    backend: Backend, device: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    backend: Backend, device: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray], threads: int = 1
 ) -> Program:
-    """Compile what a complete request asks for, for one thread."""
+    """Compile what a complete request asks for."""
     training = None
     if header.get("training"):
         packed = header["training"]
@@ -119,7 +121,7 @@ def program_for(
             metrics=tuple(packed["metrics"]),
             clip=unpack_rule(packed["clip"]) if packed["clip"] else None,
         )
-    options = CompileOptions(threads=1, seed=header["options"].get("seed", 0))
+    options = CompileOptions(threads=threads, seed=header["options"].get("seed", 0))
     graph = unpack_graph("graph", header["graph"], arrays)
     return backend.compile(graph, device, training=training, options=options)
 

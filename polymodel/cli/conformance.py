@@ -27,7 +27,7 @@ def conformance(
     profile: Annotated[
         str, typer.Option("--profile", help="smoke (well under a minute), quick (minutes) or full.")
     ] = "quick",
-    levels: Annotated[str | None, typer.Option("--levels", help="Numbers 1 to 8 with commas between.")] = None,
+    levels: Annotated[str | None, typer.Option("--levels", help="Numbers 0 to 12 with commas between.")] = None,
     match: Annotated[str, typer.Option("--match", help="Only cases whose id contains this.")] = "",
     operators: Annotated[str | None, typer.Option("--operators", help="Only cases about these, commas between.")] = None,
     dtype: Annotated[str | None, typer.Option("--dtype", help="Only cases with values of this element type.")] = None,

@@ -29,8 +29,9 @@ def doctor(json_output: Json = False, debug: Debug = False) -> None:
 
       polymodel doctor --json
     """
-    from polymodel.cli.conflicts import CHECKS, Machine, cores, gpus, quota
+    from polymodel.cli.conflicts import CHECKS, Machine, cores, quota
     from polymodel.cli.probe import probe
+    from polymodel.gpus import gpus, sm
     from polymodel.registry import backends
 
     packages = {n: _version(n) for n in _PACKAGES}
@@ -52,7 +53,7 @@ def doctor(json_output: Json = False, debug: Debug = False) -> None:
     else:
         print(f"Python {platform.python_version()}, {platform.platform()}, {machine.cores} cores")
         print("packages   " + ", ".join(f"{n} {v}" for n, v in machine.packages.items() if v))
-        print("GPUs       " + (", ".join(f"{n} (sm_{c})" for n, c in machine.gpus) or "none"))
+        print("GPUs       " + (", ".join(f"{n} ({sm(c)})" for n, c in machine.gpus) or "none"))
         for entry in machine.probes:
             state = f"{', '.join(entry['devices'])}; {entry['threads']} threads" if entry["usable"] else entry["reason"]
             print(f"{entry['name']:<10} {'usable' if entry['usable'] else 'not usable'}: {state}")

@@ -21,7 +21,7 @@ def test_conformance(polymodel: Any, tmp_path: Path) -> None:
     [
         (["--backends", "caffe"], "unknown backend 'caffe'"),
         (["--profile", "smok"], "unknown profile 'smok'"),
-        (["--levels", "9"], "unknown level 9"),
+        (["--levels", "13"], "unknown level 13"),
         (["--levels", "one"], "expected numbers"),
         (["--python", "torch"], "expected BACKEND=PATH"),
         (["--operators", "Convolution"], "unknown operator 'Convolution'"),

@@ -51,7 +51,7 @@ def test_a_backend_that_does_not_load_is_exit_code_3(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("backends", "profile", "levels", "word"),
-    [(["caffe"], "smoke", [1], "caffe"), (["torch"], "tiny", [1], "tiny"), (["torch"], "smoke", [9], "9"), ([], "smoke", [1], "name")],
+    [(["caffe"], "smoke", [1], "caffe"), (["torch"], "tiny", [1], "tiny"), (["torch"], "smoke", [13], "13"), ([], "smoke", [1], "name")],
 )
 def test_impossible_arguments(backends: list[str], profile: str, levels: list[int], word: str) -> None:
     with pytest.raises(UsageError, match=word):

@@ -15,7 +15,7 @@ import numpy as np
 from polymodel.errors import PolymodelError
 from polymodel.graph import Graph
 from polymodel_conformance.cases import GraphCase, Undecided
-from polymodel_conformance.client import Answer
+from polymodel_conformance.client import HERE, Answer
 from polymodel_conformance.compare import Expected, compare
 from polymodel_conformance.comparison.sides import GraphSide
 from polymodel_conformance.cut import cut
@@ -92,7 +92,7 @@ def _alone(side: GraphSide, graph: Graph, index: int, values: Arrays) -> dict[st
         piece, feeds = cut(graph, {index}, values)
         case = GraphCase(f"call/{index}", 1, piece, lambda seed: feeds, tries=1, runs=4)
         case.prepare()
-        outcome = case.judge(lambda job, backend=None: side.call(job))
+        outcome = case.judge(lambda job, backend=None, place=HERE: side.call(job))
     except Undecided as error:
         return {"verdict": Verdict.UNDECIDED.value, "detail": error.reason}
     except (PolymodelError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:  # a type without arrays

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from polymodel.errors import BackendError, BackendUnavailable, ConfigError
-from polymodel_conformance.client import THREADS
+from polymodel_conformance.client import surroundings
 from polymodel_conformance.comparison.sides import ModuleSide
 from polymodel_conformance.wire import Closed, Late, Wire
 
@@ -61,7 +61,7 @@ def named_side(reference: str) -> ModuleSide:
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "polymodel_conformance.comparison.modules", reference],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env={**os.environ, **THREADS},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=surroundings(),
         )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None

@@ -16,6 +16,7 @@ class Cases(Protocol):
 
 
 LEVELS: dict[int, tuple[str, str]] = {
+    0: ("integrity", "The suite itself"),
     1: ("forward", "Forward values"),
     2: ("gradients", "Gradients"),
     3: ("optimizers", "Optimizer steps"),

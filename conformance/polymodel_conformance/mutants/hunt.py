@@ -18,7 +18,7 @@ from polymodel import losses, models
 from polymodel.graph import Graph
 from polymodel.optim import SGD, Optimizer
 from polymodel_conformance.cases import Call, Case, Outcome
-from polymodel_conformance.client import Answer
+from polymodel_conformance.client import HERE, Answer, Place
 from polymodel_conformance.jobs import Job
 from polymodel_conformance.mutants.rules import AdamInsideRoot
 from polymodel_conformance.verdict import Verdict
@@ -220,7 +220,7 @@ def hunt(backend: str, call: Callable[[Job], Answer]) -> Iterator[dict[str, Any]
     cases = bench()
     for case in cases.values():
         case.prepare()
-        control = case.judge(lambda job, other=None: call(job))
+        control = case.judge(lambda job, other=None, place=HERE: call(job))
         yield _row(case.id, backend, control, caught=control.verdict is Verdict.PASS, control=True)
     for mutant in MUTANTS:
         outcomes = [cases[i].judge(_mutated(mutant, call)) for i in mutant.cases]
@@ -231,7 +231,7 @@ def hunt(backend: str, call: Callable[[Job], Answer]) -> Iterator[dict[str, Any]
 
 
 def _mutated(mutant: Mutant, call: Callable[[Job], Answer]) -> Call:
-    def ask(job: Job, backend: str | None = None) -> Answer:
+    def ask(job: Job, backend: str | None = None, place: Place = HERE) -> Answer:
         answer = call(mutant.ask(job))
         return mutant.reply(job, answer) if answer.status == "done" else answer
 
