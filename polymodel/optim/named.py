@@ -13,18 +13,25 @@ from polymodel.optim.adagrad import Adagrad
 from polymodel.optim.adam import Adam, AdamW
 from polymodel.optim.adamax import Adamax
 from polymodel.optim.base import Optimizer
+from polymodel.optim.chains import Chain, Warmup
 from polymodel.optim.clip import Clip, ClipNorm, ClipValue
+from polymodel.optim.cycles import Cosine, CosineRestarts, OneCycle
 from polymodel.optim.lamb import LAMB
 from polymodel.optim.lion import Lion
 from polymodel.optim.nadam import NAdam
 from polymodel.optim.rmsprop import RMSprop
-from polymodel.optim.schedules import Constant, Cosine, Schedule, Step, Warmup
+from polymodel.optim.schedules import Constant, Exponential, InverseSqrt, MultiStep, Polynomial, Schedule, Step
 from polymodel.optim.sgd import SGD
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     c.name: c for c in (SGD, Adam, AdamW, Adamax, NAdam, RMSprop, Adagrad, Adadelta, Lion, LAMB)
 }
-SCHEDULES: dict[str, type[Schedule]] = {c.name: c for c in (Constant, Step, Cosine, Warmup)}
+SCHEDULES: dict[str, type[Schedule]] = {
+    c.name: c
+    for c in (
+        Constant, Step, MultiStep, Exponential, Polynomial, InverseSqrt, Cosine, CosineRestarts, OneCycle, Warmup, Chain,
+    )
+}
 
 T = TypeVar("T")
 
@@ -58,6 +65,9 @@ def get_schedule(spec: str | Mapping[str, Any] | Schedule | None, where: str = "
         return spec
     if isinstance(spec, Mapping) and "then" in spec:
         spec = {**spec, "then": get_schedule(spec["then"], f"{where}.then")}
+    if isinstance(spec, Mapping) and isinstance(spec.get("parts"), list | tuple):
+        parts = tuple(get_schedule(part, f"{where}.parts.{i}") for i, part in enumerate(spec["parts"]))
+        spec = {**spec, "parts": parts}
     return _make(spec, SCHEDULES, where)
 
 
@@ -91,7 +101,7 @@ def describe(item: Any) -> Any:
     if is_dataclass(item) and not isinstance(item, type):
         name = {"name": item.name} if hasattr(item, "name") else {}
         return {**name, **{f.name: describe(getattr(item, f.name)) for f in fields(item)}}
-    return list(item) if isinstance(item, tuple) else item
+    return [describe(i) for i in item] if isinstance(item, tuple) else item
 
 
 def unknown(path: str, key: str, known: Iterable[str]) -> str:

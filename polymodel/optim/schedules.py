@@ -6,9 +6,10 @@ is counted in steps or in epochs (`unit`); an epoch's share counts: the middle o
 
 from __future__ import annotations
 
+import bisect
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias, final
 
 from polymodel.errors import ConfigError
@@ -73,8 +74,8 @@ class Step(Schedule):
     unit: Unit = "epoch"
 
     def __post_init__(self) -> None:
-        _positive(self, "every", self.every)
-        _positive(self, "gamma", self.gamma)
+        positive(self, "every", self.every)
+        positive(self, "gamma", self.gamma)
 
     def factor(self, t: float) -> float:
         return float(self.gamma ** math.floor(t / self.every))
@@ -82,14 +83,79 @@ class Step(Schedule):
 
 @final
 @dataclass(frozen=True)
-class Cosine(Schedule):
-    """final + (1 - final) (1 + cos(pi min(t, length) / length)) / 2.
+class MultiStep(Schedule):
+    """gamma ** (number of milestones at or before t), as torch.optim.lr_scheduler.MultiStepLR.
 
-    Loshchilov & Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, equation 5, without
-    restarts: torch.optim.lr_scheduler.CosineAnnealingLR up to its T_max, and `final` from then on.
+    Args:
+        milestones: times of the drops, ascending, each > 0.
+        gamma: factor of one drop, > 0.
+        unit: "epoch" or "step".
+
+    Raises:
+        ConfigError: a value outside its range.
+
+    Example:
+        >>> MultiStep((30, 80), gamma=0.5).factor(80)
+        0.25
+    """
+
+    name: ClassVar[str] = "multi_step"
+    milestones: tuple[float, ...]
+    gamma: float = 0.1
+    unit: Unit = "epoch"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.milestones, list | tuple) or not self.milestones:
+            raise ConfigError(f"schedule {self.name!r}: milestones is a list of times, received {self.milestones!r}")
+        for milestone in self.milestones:
+            positive(self, "a milestone", milestone)
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ConfigError(f"schedule {self.name!r}: milestones ascend, received {list(self.milestones)}")
+        positive(self, "gamma", self.gamma)
+
+    def factor(self, t: float) -> float:
+        return float(self.gamma ** bisect.bisect_right(self.milestones, t))
+
+
+@final
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """gamma ** t, as torch.optim.lr_scheduler.ExponentialLR; keras.optimizers.schedules.ExponentialDecay with
+    decay_rate = gamma ** decay_steps.
+
+    Args:
+        gamma: factor of one unit of time, > 0.
+        unit: "epoch" or "step".
+
+    Raises:
+        ConfigError: a value outside its range.
+
+    Example:
+        >>> Exponential(0.5).factor(2)
+        0.25
+    """
+
+    name: ClassVar[str] = "exponential"
+    gamma: float
+    unit: Unit = "epoch"
+
+    def __post_init__(self) -> None:
+        positive(self, "gamma", self.gamma)
+
+    def factor(self, t: float) -> float:
+        return float(self.gamma**t)
+
+
+@final
+@dataclass(frozen=True)
+class Polynomial(Schedule):
+    """final + (1 - final) (1 - min(t, length) / length) ** power: torch.optim.lr_scheduler.PolynomialLR (final 0),
+    keras.optimizers.schedules.PolynomialDecay (without cycle). With power 1 a straight line.
 
     Args:
         length: time to fall from 1 to `final`, > 0.
+        power: exponent, > 0.
         final: factor at the end, in [0, 1].
         unit: "epoch" or "step".
 
@@ -97,73 +163,70 @@ class Cosine(Schedule):
         ConfigError: a value outside its range.
 
     Example:
-        >>> Cosine(length=10).factor(5)
-        0.5
+        >>> Polynomial(length=10, power=2.0).factor(5)
+        0.25
     """
 
-    name: ClassVar[str] = "cosine"
+    name: ClassVar[str] = "polynomial"
     length: float
+    power: float = 1.0
     final: float = 0.0
     unit: Unit = "epoch"
 
     def __post_init__(self) -> None:
-        _positive(self, "length", self.length)
-        _share(self, "final", self.final)
+        positive(self, "length", self.length)
+        positive(self, "power", self.power)
+        share(self, "final", self.final)
 
     def factor(self, t: float) -> float:
-        return self.final + (1.0 - self.final) * (1.0 + math.cos(math.pi * min(t, self.length) / self.length)) / 2.0
+        return self.final + (1.0 - self.final) * math.pow(1.0 - min(t, self.length) / self.length, self.power)
 
 
 @final
 @dataclass(frozen=True)
-class Warmup(Schedule):
-    """A straight line from `start` to 1 over `length`, then another schedule whose time begins there.
+class InverseSqrt(Schedule):
+    """min((t + 1) / length, sqrt(length / (t + 1))): a straight line up, then the inverse root of time.
 
-    As torch.optim.lr_scheduler.SequentialLR of LinearLR and the other one. Goyal et al., "Accurate, large minibatch
-    SGD", 2017, section 2.2.
+    Vaswani et al., "Attention is all you need", 2017, equation 3, divided by its largest value.
 
     Args:
-        length: duration of the line, > 0.
-        start: factor at the first step, in [0, 1].
-        then: what follows; its unit must be this one's.
+        length: time of the line, > 0.
         unit: "epoch" or "step".
 
     Raises:
-        ConfigError: a value outside its range, or two different units.
+        ConfigError: a value outside its range.
 
     Example:
-        >>> Warmup(length=4, start=0.0).factor(1)
-        0.25
+        >>> [InverseSqrt(length=4).factor(t) for t in (0, 3, 15)]
+        [0.25, 1.0, 0.5]
     """
 
-    name: ClassVar[str] = "warmup"
+    name: ClassVar[str] = "inverse_sqrt"
     length: float
-    start: float = 0.0
-    then: Schedule = field(default_factory=Constant)
-    unit: Unit = "epoch"
+    unit: Unit = "step"
 
     def __post_init__(self) -> None:
-        _positive(self, "length", self.length)
-        _share(self, "start", self.start)
-        if self.then.unit != self.unit and not isinstance(self.then, Constant):
-            raise ConfigError(
-                f"schedule {self.name!r} counts in unit={self.unit!r} but what follows ({self.then.name!r}) in "
-                f"unit={self.then.unit!r}: give both the same unit"
-            )
+        positive(self, "length", self.length)
 
     def factor(self, t: float) -> float:
-        if t < self.length:
-            return self.start + (1.0 - self.start) * t / self.length
-        return self.then.factor(t - self.length)
+        return min((t + 1.0) / self.length, math.sqrt(self.length / (t + 1.0)))
 
 
-def _positive(schedule: Schedule, name: str, value: float) -> None:
+def same_unit(schedule: Schedule, inner: Schedule) -> None:
+    if inner.unit != schedule.unit and not isinstance(inner, Constant):
+        raise ConfigError(
+            f"schedule {schedule.name!r} counts in unit={schedule.unit!r} but what follows ({inner.name!r}) in "
+            f"unit={inner.unit!r}: give both the same unit"
+        )
+
+
+def positive(schedule: Schedule, name: str, value: float) -> None:
     if not (_is_number(value) and 0 < value < math.inf):
         raise ConfigError(f"schedule {schedule.name!r}: {name} must be a finite number above 0, received {value!r}")
     _check_unit(schedule)
 
 
-def _share(schedule: Schedule, name: str, value: float) -> None:
+def share(schedule: Schedule, name: str, value: float) -> None:
     if not (_is_number(value) and 0 <= value <= 1):
         raise ConfigError(f"schedule {schedule.name!r}: {name} must be in [0, 1], received {value!r}")
 

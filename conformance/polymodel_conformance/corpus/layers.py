@@ -1,4 +1,4 @@
-"""Every layer of polymodel.nn, in training mode where that differs, and every loss."""
+"""Every layer of polymodel.nn, in training mode where that differs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, final
 
 import numpy as np
 
-from polymodel import losses, nn
+from polymodel import nn
 from polymodel.model import Model
 from polymodel.nn import Module
 from polymodel.spec import TensorSpec
@@ -105,32 +105,3 @@ def _layer(name: str, make: Make, shape: tuple[int, ...], training: bool) -> Ent
         return {"x": x}
 
     return Entry(f"layer/{name}", graph, draw, smoke=name in _SMOKE)
-
-
-LOSSES: dict[str, losses.Loss] = {
-    "cross_entropy": losses.CrossEntropy(),
-    "cross_entropy_smoothed": losses.CrossEntropy(label_smoothing=0.1),
-    "cross_entropy_ignoring": losses.CrossEntropy(ignore_index=2),
-    "cross_entropy_weighted": losses.CrossEntropy(weight=(0.5, 1.0, 2.0, 0.25, 1.5), label_smoothing=0.05),
-    "bce_with_logits": losses.BCEWithLogits(),
-    "mse": losses.MSE(),
-}
-
-
-def with_losses() -> tuple[Entry, ...]:
-    """A linear layer under every loss; the graph has the output "loss"."""
-    entries = []
-    for name, loss in LOSSES.items():
-        model = Model(nn.Linear(7, 5), {"x": TensorSpec(("batch", 7))}, ["y"], 0)
-        graph = model.training_graph(loss)
-
-        def draw(seed: int, kind: str = name) -> dict[str, np.ndarray]:
-            rng = np.random.default_rng([seed, 9])
-            x = rng.standard_normal((6, 7)).astype(np.float32)
-            if kind.startswith("cross"):
-                return {"x": x, "target": rng.integers(0, 5, 6)}
-            target = rng.integers(0, 2, (6, 5)) if kind == "bce_with_logits" else rng.standard_normal((6, 5))
-            return {"x": x, "target": target.astype(np.float32)}
-
-        entries.append(Entry(f"loss/{name}", graph, draw, smoke=name == "cross_entropy"))
-    return tuple(entries)

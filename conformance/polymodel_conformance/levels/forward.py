@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from polymodel_conformance.cases import Case, GraphCase
 from polymodel_conformance.corpus.generated import generated
-from polymodel_conformance.corpus.layers import layers, with_losses
+from polymodel_conformance.corpus.layers import layers
+from polymodel_conformance.corpus.losses import with_losses
 from polymodel_conformance.corpus.official import official
 
 

@@ -11,7 +11,8 @@ from polymodel_conformance.cases import Case, GraphCase
 from polymodel_conformance.corpus.differentiable import constant_values
 from polymodel_conformance.corpus.entry import Entry
 from polymodel_conformance.corpus.generated import generated
-from polymodel_conformance.corpus.layers import layers, with_losses
+from polymodel_conformance.corpus.layers import layers
+from polymodel_conformance.corpus.losses import with_losses
 from polymodel_conformance.corpus.official import official
 from polymodel_conformance.families import FAMILY
 

@@ -12,7 +12,8 @@ from polymodel_conformance.cases import GraphCase, all_feeds, plan_of
 from polymodel_conformance.corpus.entry import Entry
 from polymodel_conformance.corpus.generated import FAMILIES
 from polymodel_conformance.corpus.generated.row import entry_of
-from polymodel_conformance.corpus.layers import layers, with_losses
+from polymodel_conformance.corpus.layers import layers
+from polymodel_conformance.corpus.losses import with_losses
 from polymodel_conformance.corpus.official import official
 from polymodel_conformance.levels.gradients import case_of
 from polymodel_conformance.oracle import evaluate
