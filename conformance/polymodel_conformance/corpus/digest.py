@@ -17,7 +17,8 @@ import onnx
 
 from polymodel_conformance.corpus.entry import Entry
 from polymodel_conformance.corpus.generated import generated
-from polymodel_conformance.corpus.layers import layers, with_losses
+from polymodel_conformance.corpus.layers import layers
+from polymodel_conformance.corpus.losses import with_losses
 from polymodel_conformance.corpus.official import official
 
 PATH = Path(__file__).with_name("digests.json")
