@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from polymodel_conformance.cases import Outcome
+from polymodel_conformance.score import Score, scores
 from polymodel_conformance.verdict import Verdict, worst
 
 if TYPE_CHECKING:
@@ -132,7 +133,12 @@ class Report:
 
     @property
     def _escaped(self) -> bool:
-        return any(not m["caught"] for m in self.mutants)
+        return any(s.escaped or s.alarms for s in self.scores)
+
+    @property
+    def scores(self) -> list[Score]:
+        """What came of the mutants, by backend; none when they were not planted."""
+        return scores(self.mutants, self.backends)
 
     def count(self, backend: str | None = None, level: int | None = None) -> dict[str, int]:
         """Number of results by verdict."""
@@ -174,7 +180,7 @@ class Report:
 
     def summary(self) -> dict[str, Any]:
         """The report without its results."""
-        return {k: v for k, v in self.json().items() if k not in ("results", "undecided")}
+        return {k: v for k, v in self.json().items() if k not in ("results", "undecided", "mutants")}
 
     def __str__(self) -> str:
         from polymodel_conformance.text import text
@@ -243,6 +249,7 @@ class Report:
             "unavailable": self.unavailable,
             "undecided": self.undecided,
             "not_run": self.not_run,
+            "score": {s.backend: s.json() for s in self.scores},
             "mutants": self.mutants,
             "results": [r.json() for r in self.results],
         }

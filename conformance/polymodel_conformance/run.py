@@ -51,7 +51,7 @@ def run(
     device: str = "cpu",
     selection: Selection = ALL,
     seed: int = 0,
-    mutants: bool = False,
+    mutants: bool | None = None,
     resume: bool = False,
     baseline: str | os.PathLike[str] | None = None,
     timeout: float = 300.0,
@@ -69,7 +69,8 @@ def run(
         device: where the programs run.
         selection: which part of the cases.
         seed: of everything that is drawn; the standard's own tests have fixed inputs, their cotangents are drawn.
-        mutants: also plant known faults and see that each is caught.
+        mutants: also plant known faults and see that each is caught, which is the suite's own score; None does so at level 0 of
+            the full profile.
         resume: go on with the run that report_dir is of, if it was interrupted.
         baseline: report.json of an older run; what became worse since fails the run.
         timeout: seconds that one case may take before its worker counts as hung.
@@ -108,10 +109,9 @@ def run(
                 warnings.simplefilter("ignore", RuntimeWarning)  # float64 overflows are values here, not accidents
                 cases = selection.take(collect(profile, chosen, tuple(ready), seed))
                 judge_all(report, ready, cases, quiet, selection.partial, evidence, journal)
-            if mutants:
-                from polymodel_conformance.mutants.hunt import hunt
-
-                report.mutants = [row for name, worker in ready.items() for row in hunt(name, worker.call)]
+            whole = profile == "full" and 0 in chosen and not selection.partial
+            if whole if mutants is None else mutants:
+                report.mutants = _planted(ready)
     finally:
         for worker in workers.values():
             worker.close()
@@ -126,6 +126,15 @@ def run(
     if report_dir is not None:
         report.write(Path(report_dir))
     return report
+
+
+def _planted(workers: Mapping[str, Worker]) -> list[dict[str, Any]]:
+    from polymodel_conformance.mutants.hunt import hunt
+
+    found: list[dict[str, Any]] = []
+    for name, worker in workers.items():
+        found += hunt(name, worker.call, lambda case, about=worker.about: claims(about, case))  # type: ignore[misc]
+    return found
 
 
 def collect(profile: str, levels: Sequence[int], backends: Sequence[str], seed: int = 0) -> list[Case]:

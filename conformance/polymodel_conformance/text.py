@@ -51,15 +51,13 @@ def text(report: Report) -> str:
             for change in (*changes.worse, *changes.nearer)[:_SHOWN]:
                 console.print(str(change)[:400], markup=False)
         if report.mutants:
-            planted = [m for m in report.mutants if not m["control"]]
-            controls = [m for m in report.mutants if m["control"]]
-            console.print(
-                f"mutants caught: {sum(m['caught'] for m in planted)} of {len(planted)}; "
-                f"unchanged cases that pass: {sum(m['caught'] for m in controls)} of {len(controls)}"
-            )
+            console.print("the suite's own score:")
+            for score in report.scores:
+                console.print(f"  {score}", markup=False)
             for m in report.mutants:
-                if not m["caught"]:
-                    console.print(f"{'fails' if m['control'] else 'escaped'}: {m['mutant']} on {m['backend']}", markup=False)
+                if not m["caught"] and m["effect"]:
+                    word = "false alarm" if m["control"] else "escaped"
+                    console.print(f"{word}: {m['mutant']} on {m['backend']}: {m['verdict']}, {m['score']}"[:300], markup=False)
         part = f" ({report.selection})" if report.selection else ""
         words = {"pass": "pass", "fail": "FAIL", "not run": "NOT RUN"}
         console.print(f"{words[report.word]}: profile {report.profile}{part}, {report.seconds:.0f} s", markup=False)

@@ -106,6 +106,14 @@ def with_update_floor(training: Training, state: Arrays, lr: float, step: int, f
     return replace(found, values=values, spread=spread, doubt={n: found.doubt[n] for n in spread})
 
 
+def without_gradients(found: Measured) -> Measured:
+    """The measured step alone. Where the gradients are given exactly, no update stands on their rounding."""
+    kept = {n: v for n, v in found.values.items() if not n.startswith("g/")}
+    return replace(
+        found, values=kept, spread={n: found.spread[n] for n in kept}, doubt={n: found.doubt[n] for n in kept}
+    )
+
+
 def rounded(values: Arrays, before: Arrays) -> dict[str, np.ndarray]:
     """A float64 state as the state that a program holds; what a step leaves alone stays."""
     return {n: values[n].astype(a.dtype).reshape(a.shape) if n in values else a for n, a in before.items()}

@@ -40,7 +40,12 @@ def conformance(
         typer.Option("--python", metavar="BACKEND=PATH", help="Interpreter of a backend's worker; repeatable."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="Where the programs run.")] = "cpu",
-    mutants: Annotated[bool, typer.Option("--mutants", help="Plant known faults too and see them caught.")] = False,
+    mutants: Annotated[
+        bool | None,
+        typer.Option(
+            "--mutants/--no-mutants", help="Plant known faults and print how many are caught; by default at level 0 of the full profile."
+        ),
+    ] = None,
     graphs: Annotated[int | None, typer.Option("--graphs", min=1, help="For --suite random: how many (500).")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of what is drawn: inputs, batches, graphs (0).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in the report's folder.")] = False,
@@ -65,6 +70,8 @@ def conformance(
       polymodel conformance --profile full --python mxnet=/opt/mxnet/bin/python
 
       polymodel conformance --profile smoke --levels 1,5 --json
+
+      polymodel conformance --profile smoke --mutants
 
       polymodel conformance --operators Conv,ConvTranspose --dtype float64 --seed 7
 
@@ -94,7 +101,7 @@ def conformance(
         raise ConfigError("--first: not with --record, which knows where it was")
     part = {"--operators": operators, "--dtype": dtype, "--shard": shard, "--resume": resume, "--baseline": baseline}
     if suite == "random":
-        only = {"--profile": profile != "quick", "--levels": levels, "--match": match, "--mutants": mutants, **part}
+        only = {"--profile": profile != "quick", "--levels": levels, "--match": match, "--mutants": mutants is not None, **part}
         if given := [option for option, is_given in only.items() if is_given]:
             raise ConfigError(f"{', '.join(given)}: not for --suite random")
         from polymodel.cli.random_suite import random_suite
@@ -105,7 +112,7 @@ def conformance(
         )
         return
     if suite == "onnx":
-        only = {"--profile": profile != "quick", "--levels": levels, "--device": device != "cpu", "--mutants": mutants, **part}
+        only = {"--profile": profile != "quick", "--levels": levels, "--device": device != "cpu", "--mutants": mutants is not None, **part}
         only["--seed"] = seed is not None
         if given := [option for option, is_given in only.items() if is_given]:
             raise ConfigError(f"{', '.join(given)}: only for --suite levels")

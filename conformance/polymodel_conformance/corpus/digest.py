@@ -20,11 +20,13 @@ from polymodel_conformance.corpus.generated import generated
 from polymodel_conformance.corpus.layers import layers
 from polymodel_conformance.corpus.losses import with_losses
 from polymodel_conformance.corpus.official import official
+from polymodel_conformance.corpus.special import special
 
 PATH = Path(__file__).with_name("digests.json")
 WAY_OUT = "if that is meant, run python -m polymodel_conformance.corpus.digest"
 PARTS: dict[str, Callable[[], Iterable[Entry]]] = {
     "generated": generated,
+    "special": special,
     "layers": lambda: layers(training=False),
     "layers in training": lambda: layers(training=True),
     "losses": with_losses,

@@ -5,28 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from polymodel_conformance.cases import Case, GraphCase
+from polymodel_conformance.corpus.entry import Entry
 from polymodel_conformance.corpus.generated import generated
 from polymodel_conformance.corpus.layers import layers
 from polymodel_conformance.corpus.losses import with_losses
 from polymodel_conformance.corpus.official import official
+from polymodel_conformance.corpus.special import special
 
 
 def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
-    """Operators of the standard's tests (all but in the shortest profile), generated calls, layers, losses."""
-    for entry in generated():
+    """Operators of the standard's tests (all but in the shortest profile), generated calls, special values, layers, losses."""
+    standard = () if profile == "smoke" else official()
+    for entry in (*generated(), *special(), *standard, *layers(training=False), *with_losses()):
         if entry.within(profile):
-            yield GraphCase(f"forward/{entry.name}", 1, entry.graph, entry.draw, seed=seed)
-    for entry in () if profile == "smoke" else official():
-        if entry.within(profile):
-            yield GraphCase(
-                f"forward/{entry.name}", 1, entry.graph, entry.draw, official=entry.official, tries=1, seed=seed
-            )
-    for entry in layers(training=False):
-        if entry.within(profile):
-            yield GraphCase(f"forward/{entry.name}", 1, entry.graph, entry.draw, claimed=False, seed=seed)
-    for entry in with_losses():
-        if entry.within(profile):
-            outputs = ("y", "loss")
-            yield GraphCase(
-                f"forward/{entry.name}", 1, entry.graph, entry.draw, outputs=outputs, claimed=False, seed=seed
-            )
+            yield case_of(entry, seed)
+
+
+def case_of(entry: Entry, seed: int = 0) -> GraphCase:
+    """The values of a computation. Whole layers and losses must run on every backend."""
+    group = entry.name.partition("/")[0]
+    outputs = ("y", "loss") if group == "loss" else None
+    return GraphCase(
+        f"forward/{entry.name}", 1, entry.graph, entry.draw, outputs=outputs, official=entry.official,
+        claimed=group not in ("layer", "loss"), tries=1 if entry.official is not None else 8, seed=seed,
+    )

@@ -32,7 +32,8 @@ def _far() -> list[Row]:
     """Where a function saturates or a careless formula overflows."""
     ends = near([-90.0, -30.0, -12.0, -1e-3, 1e-3, 12.0, 30.0, 80.0])
     ops = "Sigmoid Softplus Tanh Mish Gelu Elu Selu Celu Softsign HardSwish Swish Asinh Atan Erf".split()
-    return [row(f"{op.lower()}_far", op, ends) for op in ops]
+    knee = row("softplus_knee", "Softplus", near([-35.0, -21.0, -16.0, 14.0, 20.5, 22.0, 25.0, 34.0]))
+    return [*(row(f"{op.lower()}_far", op, ends) for op in ops), knee]
 
 
 _ATTRIBUTES: list[Row] = [

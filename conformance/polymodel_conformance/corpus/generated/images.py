@@ -26,6 +26,7 @@ def _resizes() -> list[Row]:
                         coordinate_transformation_mode=how, double=False))
     for how in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"):
         rows.append(row(f"resize_nearest_{how}", "Resize", (2, 3, 5, 4), *_scaled(1, 1, 2.0, 0.7), nearest_mode=how, double=False))
+        rows.append(row(f"resize_nearest_{how}_halves", "Resize", (1, 2, 6, 8), *_scaled(1, 1, 0.5, 0.25), nearest_mode=how, double=False))
     for mode in ("linear", "cubic"):
         rows.append(row(f"resize_{mode}_antialias", "Resize", (1, 2, 11, 8), None, None, ints(1, 2, 4, 5), mode=mode, antialias=1))
         rows.append(row(f"resize_{mode}_antialias_mixed", "Resize", (1, 2, 9, 4), *_scaled(1, 1, 0.4, 1.6), mode=mode, antialias=1))
