@@ -155,6 +155,15 @@ def _storage(rounded: np.ndarray, value: np.ndarray) -> np.ndarray:
     return np.asarray(rounded.astype(np.float64) - value)
 
 
+def floor_of(expected: Expected) -> np.ndarray:
+    """The rounding floor of each element: what was measured, made sure of by the doubt, and the rounding of the result."""
+    value = expected.value
+    with np.errstate(over="ignore", invalid="ignore"):
+        storage = np.nan_to_num(_storage(value.astype(numpy_dtype(expected.dtype)), value), posinf=0.0, neginf=0.0)
+    spread = np.zeros(value.shape) if expected.spread is None else expected.spread.astype(np.float64)
+    return np.asarray(np.hypot(np.where(np.isfinite(spread), spread, 0.0) * expected.doubt, storage))
+
+
 def _rho(
     error: np.ndarray, storage: np.ndarray, expected: Expected, finite: np.ndarray, tiny: float
 ) -> tuple[float, float]:

@@ -3,9 +3,9 @@
 It reads jobs from standard input and answers on what was standard output when it started; whatever a framework prints goes to
 standard error. One thread unless told otherwise, so that the bits of a result depend on the job alone.
 
-A backend is not believed. Before values that are judged it is asked for those of other inputs of the same shapes, so one
-that returns what it computed before, or what it computed for these shapes, is found out; and the judge's own oracle
-cannot be imported here.
+A backend is not believed. Before values, derivatives and steps that are judged it is asked for those of other inputs of the same
+shapes, so one that returns what it computed before, or what it computed for these shapes, is found out; a step is done from the
+state that it is judged from. The judge's own oracle cannot be imported here.
 """
 
 from __future__ import annotations
@@ -143,9 +143,20 @@ def perform(
                     program.predict(other, options.get("outputs"))
             return {}, dict(program.predict(feeds, options.get("outputs")))
         case "gradients":
-            return {}, dict(program.gradients(feeds, _group(arrays, "cotangent/"), options["wrt"]))
+            cotangents = _group(arrays, "cotangent/")
+            other, turned = decoy(feeds), decoy(cotangents)
+            if other is not None or turned is not None:
+                with suppress(Exception):
+                    program.gradients(other or feeds, turned or cotangents, options["wrt"])
+            return {}, dict(program.gradients(feeds, cotangents, options["wrt"]))
         case "step":
             _assign(program, arrays)
+            other = decoy(feeds)
+            if other is not None:
+                before = arrays if any(n.startswith("parameters/") for n in arrays) else state(program)
+                with suppress(Exception):
+                    program.train_step(other, lr=options["lr"], step=options["step"])
+                _assign(program, before)
             scalars = program.train_step(feeds, lr=options["lr"], step=options["step"])
             read = {n: np.float64(float(v)) for n, v in scalars.items()}
             return {}, {**{f"scalar/{n}": np.asarray(v) for n, v in read.items()}, **state(program)}

@@ -19,6 +19,7 @@ from polymodel.cli.finetune import finetune
 from polymodel.cli.inspect import inspect
 from polymodel.cli.new_backend import new_backend
 from polymodel.cli.predict import predict
+from polymodel.cli.reduce import reduce
 from polymodel.cli.train import train
 from polymodel.cli.verify import verify
 
@@ -31,7 +32,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command in (
-    train, finetune, evaluate, predict, export, inspect, verify, compare, certify, conformance, bench, backends, doctor, new_backend,
+    train, finetune, evaluate, predict, export, inspect, verify, compare, certify, conformance, reduce, bench, backends, doctor,
+    new_backend,
 ):  # fmt: skip
     app.command()(_command)
 

@@ -14,7 +14,7 @@ from polymodel.cli.errors import code_of
 from polymodel.errors import BackendUnavailable, CheckpointError, ConfigError, DeviceUnavailable, UnknownBackend
 
 COMMANDS = ["train", "finetune", "evaluate", "predict", "export", "inspect", "verify", "compare", "certify", "conformance",
-            "bench", "backends", "doctor"]  # fmt: skip
+            "reduce", "bench", "backends", "doctor"]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

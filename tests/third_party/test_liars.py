@@ -14,7 +14,7 @@ from polymodel_conformance.run import run
 from polymodel_conformance.selection import Selection
 from polymodel_conformance.verdict import Verdict
 
-LIARS = ("crash", "hang", "glutton", "shape", "dtype", "nan", "empty", "late", "memo", "cribber", "idle")
+LIARS = ("crash", "hang", "glutton", "shape", "dtype", "nan", "empty", "late", "memo", "cribber", "idle", "first_gradients", "first_step")
 OPERATORS = Selection("forward/generated/", frozenset({"Exp", "Relu", "Softmax"}))
 """One case before the one with Relu, and one after it."""
 RELU = "forward/generated/relu"
@@ -100,4 +100,17 @@ def test_an_answer_that_was_not_computed_for_the_question(judge: Judge, liar: st
 def test_steps_that_are_reported_and_not_done(judge: Judge) -> None:
     found = outcomes(judge(["idle"], [3], Selection("optimizers/")), "idle")
     assert len(found) >= 8
+    assert {v for v, _ in found.values()} == {Verdict.FAIL}, found
+
+
+def test_derivatives_that_were_not_computed_for_the_question(judge: Judge) -> None:
+    chosen = Selection("gradients/generated/", frozenset({"Exp", "Softmax"}))
+    found = outcomes(judge(["first_gradients"], [2], chosen), "first_gradients")
+    assert len(found) >= 2
+    assert {v for v, _ in found.values()} == {Verdict.FAIL}, found
+
+
+def test_a_step_that_was_done_before(judge: Judge) -> None:
+    found = outcomes(judge(["first_step"], [3], Selection("/step1")), "first_step")
+    assert len(found) >= 4
     assert {v for v, _ in found.values()} == {Verdict.FAIL}, found

@@ -34,7 +34,7 @@ Claims = Callable[[Case], bool]
 
 @final
 @dataclass
-class _Traffic:
+class Traffic:
     """Requests and answers of one judgement, with a mutant in between.
 
     Attributes:
@@ -98,16 +98,16 @@ def hunt(backend: str, send: Send, claims: Claims = lambda case: True, only: Ite
 def _on(case: Case, backend: str, send: Send, mutants: Iterable[tuple[str, Mutant]]) -> Iterator[dict[str, Any]]:
     """The control of a case, and its mutants."""
     case.prepare()
-    control = _Traffic(send)
+    control = Traffic(send)
     outcome = ask(case, control)
     if outcome.verdict is Verdict.UNCLAIMED:
         return
     yield _row(case.id, "unchanged", backend, outcome, passes=True)
     for group, mutant in mutants:
         replayed = control.answers if mutant.ask is None and mutant.tamper is None else []
-        traffic = _Traffic(send, mutant, list(replayed))
+        traffic = Traffic(send, mutant, list(replayed))
         outcome = ask(_tampered(case, mutant), traffic)
-        effect = mutant.tamper is not None or not _same(control.seen, traffic.seen)
+        effect = mutant.tamper is not None or not same(control.seen, traffic.seen)
         yield _row(mutant.name, group, backend, outcome, passes=mutant.harmless, effect=effect)
     case.release()
 
@@ -120,7 +120,7 @@ def _tampered(case: Case, mutant: Mutant) -> Case:
     return changed
 
 
-def _same(one: Iterable[Answer], other: Iterable[Answer]) -> bool:
+def same(one: Iterable[Answer], other: Iterable[Answer]) -> bool:
     """Whether two rows of answers have the same bits."""
     a, b = ([_bits(answer.arrays) for answer in answers] for answers in (one, other))
     return a == b

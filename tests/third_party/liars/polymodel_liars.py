@@ -26,13 +26,16 @@ HOARD = 3 * 2**30
 
 @final
 class Liar(Backend):
-    """Predicts and steps through a wrapper."""
+    """Predicts, differentiates and steps through a wrapper."""
 
     table = NumpyBackend.table
 
-    def __init__(self, name: str, predict: Wrap | None = None, step: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self, name: str, predict: Wrap | None = None, step: Callable[[Any], Any] | None = None,
+        gradients: Callable[[Any], Any] | None = None,
+    ) -> None:
         self.name = name
-        self._predict, self._step, self._honest = predict, step, NumpyBackend()
+        self._predict, self._step, self._gradients, self._honest = predict, step, gradients, NumpyBackend()
 
     def versions(self) -> dict[str, str]:
         return self._honest.versions()
@@ -51,6 +54,9 @@ class Liar(Backend):
         if (wrap := self._predict) is not None:
             honest = program._compile_predict
             program._compile_predict = lambda plan: wrap(honest(plan), plan)
+        if (differ := self._gradients) is not None:
+            derive = program._compile_gradients
+            program._compile_gradients = lambda plan, wrt: differ(derive(plan, wrt))
         if (change := self._step) is not None:
             step = program._compile_step
             program._compile_step = lambda plan, training: change(step(plan, training))
@@ -177,3 +183,35 @@ def idle() -> Liar:
         return lambda feeds, scalars: step(feeds, {**scalars, "lr": 0.0, "step_size": 0.0})
 
     return Liar("idle", None, skip)
+
+
+def first_gradients() -> Liar:
+    """Keeps the first derivatives that it computes of a graph."""
+
+    def keep(run: Any) -> Any:
+        kept: list[Arrays] = []
+
+        def gradients(feeds: Feeds, cotangents: Feeds) -> Arrays:
+            if not kept:
+                kept.append(run(feeds, cotangents))
+            return kept[0]
+
+        return gradients
+
+    return Liar("first_gradients", gradients=keep)
+
+
+def first_step() -> Liar:
+    """Does the first step of a graph and reports it again for every later one."""
+
+    def once(step: Any) -> Any:
+        done: list[Any] = []
+
+        def first(feeds: Feeds, scalars: Any) -> Any:
+            if not done:
+                done.append(step(feeds, scalars))
+            return done[0]
+
+        return first
+
+    return Liar("first_step", step=once)

@@ -1,0 +1,1 @@
+"""Making a failing case small: `polymodel reduce`."""
