@@ -11,7 +11,7 @@ from typing import final
 
 from polymodel.errors import PolymodelError
 from polymodel_conformance.cases import GraphCase, Outcome, Undecided, ask
-from polymodel_conformance.client import Answer
+from polymodel_conformance.client import HERE, Answer
 from polymodel_conformance.jobs import Job
 from polymodel_conformance.reduction.problem import Problem
 from polymodel_conformance.verdict import Verdict
@@ -76,7 +76,7 @@ class Judge:
             except (Undecided, PolymodelError, NotImplementedError, ValueError, IndexError, KeyError, TypeError, AssertionError):
                 return None
             for _ in range(2):
-                outcome = ask(case, lambda job, backend=None: self._send(job))
+                outcome = ask(case, lambda job, backend=None, place=HERE: self._send(job))
                 if outcome.verdict.bad:
                     return Failure(problem, case, outcome)
         return None
