@@ -263,6 +263,10 @@ class Builder:
         """The outputs declared up to now, by name."""
         return {n: Tensor(v) for n, v in self._outputs.items()}
 
+    def trained_so_far(self) -> Mapping[str, Tensor]:
+        """The parameters declared up to now that are not frozen, by name."""
+        return {n: Tensor(v) for n, (v, _) in self._parameters.items() if n not in self._frozen}
+
     # -- inner ------------------------------------------------------------------------------------------------------
 
     def _declare(self, name: str, spec: TensorSpec) -> ir.Value:

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal, final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from polymodel import losses, metrics, models
+from polymodel import losses, metrics, models, regularizers
 from polymodel.errors import ConfigError
-from polymodel.optim.named import get_clip, get_optimizer, get_schedule, unknown
+from polymodel.optim.base import Optimizer
+from polymodel.optim.named import get_clip, get_optimizer, get_schedule, innermost, unknown
 from polymodel.registry import backends
 
 MODELS = (*models.REFERENCE, "digits_cnn")
@@ -30,6 +31,8 @@ def _full(get: Callable[[Any], Any]) -> AfterValidator:
         given = {"name": value} if isinstance(value, str) else dict(value)
         if "name" not in given:
             return given
+        if isinstance(made, Optimizer):
+            made = innermost(made)
         for entry in fields(made):
             if entry.name not in given and entry.default is not MISSING:
                 default = entry.default
@@ -66,6 +69,14 @@ def _metrics(value: Any) -> Any:
         raise ConfigError(f"expected a list of names, received {value!r}")
     for item in value:
         metrics.get(item)
+    return value
+
+
+def _regularizers(value: Any) -> Any:
+    if not isinstance(value, list):
+        raise ConfigError(f"expected a list of mappings, received {value!r}")
+    for item in value:
+        regularizers.get(item)
     return value
 
 
@@ -159,6 +170,20 @@ class EarlyStoppingSection(_Section):
     patience: int = Field(5, ge=1)
     min_delta: float = Field(0.0, ge=0)
     mode: Literal["auto", "min", "max"] = "auto"
+    restore_best: bool = False
+
+
+@final
+class ReduceOnPlateauSection(_Section):
+    """See polymodel.callbacks.ReduceOnPlateau."""
+
+    monitor: str = "val_loss"
+    factor: float = Field(0.1, gt=0, lt=1)
+    patience: int = Field(10, ge=1)
+    min_delta: float = Field(1e-4, ge=0)
+    cooldown: int = Field(0, ge=0)
+    min_factor: float = Field(0.0, ge=0)
+    mode: Literal["auto", "min", "max"] = "auto"
 
 
 @final
@@ -172,6 +197,8 @@ class Config(_Section):
     optimizer: Annotated[Any, _full(get_optimizer)] = Field(default="adam", validate_default=True)
     schedule: Annotated[Any, _full(get_schedule)] = None
     clip: Annotated[Any, _full(get_clip)] = None
+    accumulate: int = Field(1, ge=1)
+    regularizers: Annotated[Any, AfterValidator(_regularizers)] = Field(default_factory=list)
     metrics: Annotated[Any, AfterValidator(_metrics)] = Field(default_factory=list)
     epochs: int = Field(10, ge=1)
     batch_size: int = Field(32, ge=1)
@@ -185,16 +212,21 @@ class Config(_Section):
     randomness: Literal["reproducible", "native"] = "reproducible"
     checkpoint: CheckpointSection = Field(default_factory=lambda: CheckpointSection())
     early_stopping: EarlyStoppingSection | None = None
+    reduce_on_plateau: ReduceOnPlateauSection | None = None
+    tensorboard: bool = False
     output: str | None = None
 
     @model_validator(mode="after")
     def _columns(self) -> Config:
         """A column to watch must be one that the history will have."""
-        names = ["loss", *(metrics.get(m).name for m in self.metrics)]
+        made = [metrics.get(m) for m in self.metrics]
+        names = ["loss", *(m.name for m in made if m.scalar)]
         columns = [*names, *(f"val_{n}" for n in names if self.data.validation is not None)]
         watched = {"checkpoint.best": self.checkpoint.best}
         if self.early_stopping is not None:
             watched["early_stopping.monitor"] = self.early_stopping.monitor
+        if self.reduce_on_plateau is not None:
+            watched["reduce_on_plateau.monitor"] = self.reduce_on_plateau.monitor
         for path, column in watched.items():
             if column is not None and column not in columns:
                 close = difflib.get_close_matches(column, columns, n=1)

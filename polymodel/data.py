@@ -11,16 +11,23 @@ import numpy as np
 from polymodel import random
 from polymodel.errors import ConfigError, DataError
 from polymodel.feeds import check_inputs
+from polymodel.goal import TARGET, WEIGHT
 from polymodel.graph import Graph
 from polymodel.spec import numpy_dtype
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 Inputs: TypeAlias = np.ndarray | Arrays
 """Samples along the first axis: one array for a model of one input, else arrays by input name."""
-Data: TypeAlias = tuple[Inputs, np.ndarray]
-"""Inputs and targets."""
+Targets: TypeAlias = np.ndarray | Arrays
+"""One array for one loss, else arrays by output name."""
+Data: TypeAlias = tuple[Inputs, Any]
+"""Inputs and targets; a third array holds a weight for each sample."""
 
-TARGET = "target"
+
+
+def is_goal(name: str) -> bool:
+    """Whether an input belongs to the loss and not to the model."""
+    return name in (TARGET, WEIGHT) or name.startswith(f"{TARGET}.")
 
 
 @final
@@ -37,26 +44,33 @@ class Samples:
     count: int
 
     @classmethod
-    def of(cls, graph: Graph, inputs: Any, target: Any = None) -> Samples:
+    def of(cls, graph: Graph, inputs: Any, target: Any = None, weight: Any = None) -> Samples:
         """Check what a user gave.
 
         Args:
             graph: whose inputs they are; a target is its input "target".
             inputs: one array, or arrays by input name.
-            target: array, or None when the graph has no target.
+            target: array, arrays by output name, or None when the graph has no target.
+            weight: of each sample, for a graph with the input "sample_weight"; ones when None.
 
         Raises:
             DataError: there are no samples, their numbers differ, a name or dtype does not fit.
             ShapeError: a shape does not fit.
         """
-        names = [n for n in graph.inputs if n != TARGET]
+        names = [n for n in graph.inputs if target is None or not is_goal(n)]
         if not isinstance(inputs, Mapping):
             if len(names) != 1:
                 raise DataError(f"the model has the inputs {', '.join(names)}: give a dict of arrays by name")
             inputs = {names[0]: inputs}
         given = {str(n): np.asarray(a) for n, a in inputs.items()}
-        if target is not None:
+        if isinstance(target, Mapping):
+            given |= {f"{TARGET}.{n}": np.asarray(a) for n, a in target.items()}
+        elif target is not None:
             given[TARGET] = np.asarray(target)
+        if WEIGHT in graph.inputs and target is not None:
+            first = next(iter(given.values()))
+            found = np.ones(first.shape[:1]) if weight is None else np.asarray(weight)
+            given[WEIGHT] = found.astype(numpy_dtype(graph.specs[WEIGHT].dtype))
         lengths = {n: a.shape[0] if a.ndim else -1 for n, a in given.items()}
         scalars = [n for n, length in lengths.items() if length < 0]
         if scalars:
@@ -67,7 +81,7 @@ class Samples:
         if not lengths or 0 in lengths.values():
             raise DataError(f"the data set is empty: {', '.join(lengths) or 'no array'} of 0 samples, wanted some")
         count = next(iter(lengths.values()))
-        wanted = [n for n in graph.inputs if n != TARGET or target is not None]
+        wanted = list(graph.inputs)
         extra = [n for n in given if n not in wanted]
         if extra:
             raise DataError(f"the model has no input {extra[0]!r}; its inputs are {', '.join(wanted)}")
@@ -114,7 +128,7 @@ def split(data: Data, share: float, seed: int, name: str) -> tuple[Data, Data]:
     if not 0 < share < 1:
         raise ConfigError(f"the share of samples for {name} must be in (0, 1), received {share}")
     inputs, target = data
-    count = len(target)
+    count = count_of(target)
     aside = round(count * share)
     if not 0 < aside < count:
         raise DataError(f"{share} of {count} samples for {name} leaves {count - aside} and {aside}: neither may be 0")
@@ -122,7 +136,16 @@ def split(data: Data, share: float, seed: int, name: str) -> tuple[Data, Data]:
 
     def pick(index: np.ndarray) -> Data:
         index = np.sort(index)
-        chosen = {n: a[index] for n, a in inputs.items()} if isinstance(inputs, Mapping) else inputs[index]
-        return chosen, target[index]
+        return take(inputs, index), take(target, index)
 
     return pick(order[aside:]), pick(order[:aside])
+
+
+def take(arrays: Inputs, index: Any) -> Any:
+    """Some samples of an array or of arrays by name."""
+    return {n: a[index] for n, a in arrays.items()} if isinstance(arrays, Mapping) else arrays[index]
+
+
+def count_of(arrays: Inputs) -> int:
+    """How many samples an array or arrays by name hold."""
+    return len(next(iter(arrays.values()))) if isinstance(arrays, Mapping) else len(arrays)

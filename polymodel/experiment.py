@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from polymodel import losses, models, sources
-from polymodel.callbacks import Callback, Checkpoints, CSVLog, EarlyStopping
+from polymodel.callbacks import Callback, Checkpoints, CSVLog, EarlyStopping, ReduceOnPlateau, TensorBoard
 from polymodel.config import Config
 from polymodel.data import Data, split
 from polymodel.errors import ConfigError
@@ -113,6 +113,8 @@ def build_trainer(config: Config, model: Model, backend: str | None = None, devi
         output=config.loss_output,
         schedule=config.schedule,
         clip=config.clip,
+        accumulate=config.accumulate,
+        regularizers=config.regularizers,
         backend=choose_backend(backend, config.backend),
         device=device or config.device,
         seed=config.seed,
@@ -129,6 +131,10 @@ def build_callbacks(config: Config, folder: Path) -> list[Callback]:
     ]
     if config.early_stopping is not None:
         found.append(EarlyStopping(**config.early_stopping.model_dump()))
+    if config.reduce_on_plateau is not None:
+        found.append(ReduceOnPlateau(**config.reduce_on_plateau.model_dump()))
+    if config.tensorboard:
+        found.append(TensorBoard(folder / "tensorboard"))
     return found
 
 

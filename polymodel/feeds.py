@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from polymodel.errors import DataError
+from polymodel.errors import DataError, ShapeError
 from polymodel.graph import Graph
 from polymodel.spec import bind_dims, numpy_dtype
 
@@ -52,3 +52,14 @@ def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray], needed: Sequenc
     known = {n: specs[n] for n in feeds if n in specs}
     bind_dims(known, {n: feeds[n].shape for n in known})
     return feeds
+
+
+def check_cotangent(name: str, cotangent: np.ndarray, graph: Graph, feeds: Mapping[str, np.ndarray]) -> None:
+    """Refuse a cotangent that does not have its output's sizes."""
+    if name not in graph.specs:
+        return
+    known = {n: graph.specs[n] for n in feeds if n in graph.specs}
+    want, got = graph.specs[name].bind(bind_dims(known, {n: feeds[n].shape for n in known})), np.shape(cotangent)
+    if len(got) != want.rank or any(isinstance(w, int) and w != g for w, g in zip(want.shape, got, strict=True)):
+        shown = tuple(want.shape) if want.is_static else want
+        raise ShapeError(f"the cotangent of {name!r} has shape {got}, the output has {shown}")

@@ -8,13 +8,11 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsFloat, final
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, final
 
-import numpy as np
-
-from polymodel import nonfinite, random
+from polymodel import nonfinite
+from polymodel.batches import Batches, Feeds, check_count
 from polymodel.callbacks.base import Callback
-from polymodel.data import Samples
 from polymodel.errors import CheckpointError, ConfigError, NonFiniteLoss
 from polymodel.means import Means
 
@@ -26,6 +24,9 @@ _LAG_OF_ACCELERATORS = 32
 """Steps that may be under way before a loss is read. Reading waits for the device; on a GPU it waits for everything
 that was handed over before, so losses are read late there. What a step does never depends on it."""
 
+_Step: TypeAlias = tuple[int, int, int, Mapping[str, SupportsFloat], Feeds | None]
+"""A step under way: its number, its batch in the epoch, samples, what it returns, and its feeds if they come but once."""
+
 
 @final
 class Fit:
@@ -35,7 +36,7 @@ class Fit:
         trainer: whose parameters are trained; counts steps and epochs over all its fits.
         epochs: epochs of this fit.
         batch: batches done in the current epoch.
-        batches: batches of an epoch, the last partial one included.
+        batches: batches of an epoch, the last partial one included; None while nobody knows.
         columns: columns that the history will have.
         reason: why it stopped early, "" if it did not.
     """
@@ -43,33 +44,37 @@ class Fit:
     def __init__(
         self,
         trainer: Trainer,
-        samples: Samples,
-        validation: Samples | None,
+        data: Batches,
+        validation: Batches | None,
         *,
         epochs: int,
-        batch_size: int,
+        initial_epoch: int,
         validate_every: int,
-        shuffle: bool,
+        steps_per_execution: int,
         callbacks: Sequence[Callback],
     ) -> None:
-        for name, value in (("epochs", epochs), ("batch_size", batch_size), ("validate_every", validate_every)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name} must be an integer of 1 or more, received {value!r}")
+        for name, value in (("epochs", epochs), ("validate_every", validate_every), ("steps_per_execution", steps_per_execution)):
+            check_count(name, value)
+        if not isinstance(initial_epoch, int) or not 0 <= initial_epoch < epochs:
+            raise ConfigError(f"initial_epoch must be an integer from 0 to epochs - 1, received {initial_epoch!r}")
         self.trainer = trainer
-        self.samples, self.validation = samples, validation
-        self.epochs, self.batch_size, self.validate_every, self.shuffle = epochs, batch_size, validate_every, shuffle
+        self.data, self.validation = data, validation
+        self.epochs, self.validate_every, self.turn = epochs - initial_epoch, validate_every, steps_per_execution
         self.callbacks = sorted(callbacks, key=lambda c: c.order)
-        self.batches = samples.batch_count(batch_size)
+        self.batches = data.count
         self.batch = 0
         self.reason = ""
-        names = ("loss", *trainer.metric_names)
+        if initial_epoch:
+            trainer.epoch, trainer.step = initial_epoch, initial_epoch * (data.count or 0)
+        names = ("loss", *trainer.scalar_names)
         held = tuple(f"val_{n}" for n in names) if validation is not None else ()
         self.columns = ("epoch", "step", "lr", *names, *held, "seconds")
-        self._start_epoch = trainer.epoch
-        self._means = Means()
+        self._start_epoch, self._start_step = trainer.epoch, trainer.step
+        self._streaming = trainer.streaming
+        self._means = Means(trainer.streaming)
         self._seconds = 0.0
         self._saved: Path | None = None
-        self._pending: deque[tuple[int, int, Mapping[str, SupportsFloat]]] = deque()
+        self._pending: deque[_Step] = deque()
 
     @property
     def epoch(self) -> int:
@@ -79,7 +84,7 @@ class Fit:
     @property
     def done(self) -> int:
         """Steps of this fit that are done."""
-        return self.epoch * self.batches + self.batch
+        return self.trainer.step - self._start_step
 
     @property
     def is_last(self) -> bool:
@@ -99,6 +104,11 @@ class Fit:
                 callback.on_start(self)
             while not self.is_last:
                 self._epoch()
+        except NonFiniteLoss as error:
+            if not any(c.ends_on_nan for c in self.callbacks):
+                raise
+            self._pending.clear()
+            self.stop(str(error))
         finally:
             for callback in started:
                 callback.on_end(self)
@@ -107,56 +117,68 @@ class Fit:
 
     def _epoch(self) -> None:
         trainer, began = self.trainer, time.perf_counter()
-        hooks = [c for c in self.callbacks if type(c).on_step is not Callback.on_step]
+        for callback in self.callbacks:
+            callback.on_epoch_start(self)
+        hooks = [c for c in self.callbacks if c.sees_steps]
         lag = _LAG.get(trainer.program.device, _LAG_OF_ACCELERATORS)
-        lr = trainer.optimizer.lr
-        for feeds in self.samples.batches(self.batch_size, self._order(), self.batch):
+        lr, turn, keep = trainer.optimizer.lr, self.turn, self.data.samples is None
+        for count, feeds in self.data.epoch(trainer.epoch, self.batch):
             step = trainer.step + 1
             lr = trainer.learning_rate(step, self.batches)
             result = trainer.program.train_step(feeds, lr=lr, step=step)
-            self._pending.append((step, self.batch, result))
+            self._pending.append((step, self.batch, count, result, feeds if keep else None))
             trainer.step = step
             self.batch += 1
-            if len(self._pending) > lag:
+            if turn > 1 and self.batch % turn:
+                continue
+            while len(self._pending) > lag:
                 self._read(*self._pending.popleft())
             for hook in hooks:
                 hook.on_step(self)
         self._drain()
-        row = {"epoch": trainer.epoch + 1, "step": trainer.step, "lr": lr, **self._means.values()}
+        for hook in hooks if self.batch % turn else ():
+            hook.on_step(self)
+        row = {"epoch": trainer.epoch + 1, "step": trainer.step, "lr": lr, **_scalars(self._means.values())}
         trainer.epoch += 1
-        self.batch, self._means = 0, Means()
+        self.batch, self._means = 0, Means(trainer.streaming)
         if self.validation is not None and (self.epoch % self.validate_every == 0 or self.epoch == self.epochs):
-            held = trainer.evaluate_samples(self.validation, max(self.batch_size, 256))
-            row |= {f"val_{n}": v for n, v in held.items()}
+            row |= self._validate(self.validation)
         row["seconds"] = self._seconds + time.perf_counter() - began
         self._seconds = 0.0
         trainer.history.append(row)
         for callback in self.callbacks:
             callback.on_epoch(self, row)
 
-    def _order(self) -> np.ndarray | None:
-        """The order of the samples in the current epoch."""
-        if not self.shuffle:
-            return None
-        return random.permutation(self.trainer.seed, self.trainer.epoch, self.samples.count)
+    def _validate(self, batches: Batches) -> dict[str, float]:
+        for callback in self.callbacks:
+            callback.on_validation_start(self)
+        held = {f"val_{n}": v for n, v in _scalars(self.trainer.evaluate_batches(batches)).items()}
+        for callback in reversed(self.callbacks):
+            callback.on_validation_end(self)
+        return held
 
-    def _read(self, step: int, batch: int, result: Mapping[str, SupportsFloat]) -> None:
-        values = {n: float(v) for n, v in result.items()}
+    def _read(
+        self, step: int, batch: int, count: int, result: Mapping[str, SupportsFloat], feeds: Feeds | None
+    ) -> None:
+        values: dict[str, Any] = {n: float(v) for n, v in result.items() if n not in self._streaming}
         if not math.isfinite(values["loss"]):
-            self._give_up(step, batch, values["loss"])
-        self._means.add(values, min(self.batch_size, self.samples.count - batch * self.batch_size))
+            self._give_up(step, batch, values["loss"], feeds)
+        if self._streaming:
+            read = self.trainer.program.read
+            values = {n: values[n] if n in values else read(v) for n, v in result.items()}
+        self._means.add(values, count)
 
     def _drain(self) -> None:
         while self._pending:
             self._read(*self._pending.popleft())
 
-    def _give_up(self, step: int, batch: int, loss: float) -> None:
+    def _give_up(self, step: int, batch: int, loss: float, feeds: Feeds | None) -> None:
         self._pending.clear()
-        feeds = next(self.samples.batches(self.batch_size, self._order(), batch))
-        why = nonfinite.explain(self.trainer.program, feeds, step)
+        feeds = self.data.again(self.trainer.epoch, batch) if feeds is None else feeds
+        why = "the batch cannot be had again" if feeds is None else nonfinite.explain(self.trainer.program, feeds, step)
         kept = f" The last checkpoint is {self._saved}." if self._saved else ""
         raise NonFiniteLoss(
-            f"the loss is {loss} at step {step} (epoch {self.epoch + 1}, batch {batch + 1} of {self.batches}): {why}. "
+            f"the loss is {loss} at step {step} (epoch {self.epoch + 1}, batch {batch + 1} of {self.batches or '?'}): {why}. "
             f"That step changed nothing.{kept}"
         )
 
@@ -179,9 +201,10 @@ class Fit:
             "epochs": self.epochs,
             "start_epoch": self._start_epoch,
             "batch": self.batch,
-            "batch_size": self.batch_size,
-            "samples": self.samples.count,
-            "shuffle": self.shuffle,
+            "batch_size": self.data.batch_size,
+            "samples": self.data.samples,
+            "shuffle": getattr(self.data, "seed", None) is not None,
+            "batches": self.batches,
             "means": self._means.to_json(),
             "callbacks": {c.key: c.state() for c in self.callbacks},
         }
@@ -196,15 +219,20 @@ class Fit:
             return
         self._saved = path
         here = self.state()
-        for name in ("batch_size", "samples", "shuffle") if state["batch"] else ():
-            if state[name] != here[name]:
+        for name in ("batch_size", "samples", "shuffle", "batches") if state["batch"] else ():
+            if state.get(name, here[name]) != here[name]:
                 raise CheckpointError(
                     f"checkpoint {path} was taken in the middle of an epoch with {name}={state[name]}, this fit has "
                     f"{name}={here[name]}: use the same, or a checkpoint of an epoch's end"
                 )
         self._start_epoch = int(state["start_epoch"])
+        self._start_step = self.trainer.step - (self.epoch * self.batches + int(state["batch"]) if self.batches else 0)
         self.batch = int(state["batch"])
-        self._means = Means.from_json(state["means"])
+        self._means = Means.from_json(state["means"], self._streaming)
         for callback in self.callbacks:
             if callback.key in state["callbacks"]:
                 callback.restore(state["callbacks"][callback.key])
+
+
+def _scalars(values: Mapping[str, Any]) -> dict[str, float]:
+    return {n: v for n, v in values.items() if isinstance(v, float)}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias, final
 
 Row: TypeAlias = dict[str, float]
@@ -47,6 +49,35 @@ class History(Sequence[Row]):
 
     def __repr__(self) -> str:
         return f"History({len(self._rows)} epochs, last {self._rows[-1] if self._rows else None})"
+
+    def table(self) -> str:
+        """The rows as text: a line of names, a line for each epoch, columns that line up; empty where a row has none.
+
+        Example:
+            >>> print(History([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "val_loss": 0.125}]).table())
+            epoch  loss  val_loss
+                1   0.5
+                2  0.25     0.125
+        """
+        names = list(dict.fromkeys(n for row in self._rows for n in row))
+        lines = [names, *([f"{row[n]:.6g}" if n in row else "" for n in names] for row in self._rows)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
+        return "\n".join("  ".join(v.rjust(w) for v, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+    def plot(self, path: str | os.PathLike[str], names: Sequence[str] | None = None) -> Path:
+        """Draw columns over epochs, each with its validation, by matplotlib.
+
+        Args:
+            path: file to write; its ending says what kind (.svg, .png, .pdf).
+            names: columns, without "val_"; the loss and all metrics when None.
+
+        Raises:
+            ConfigError: matplotlib is not installed, or there is nothing to draw.
+            KeyError: no such column.
+        """
+        from polymodel.history_plot import plot
+
+        return plot(self, Path(path), names)
 
     def to_json(self) -> list[dict[str, float | str]]:
         """Rows that strict JSON can hold: what is not finite becomes a word."""

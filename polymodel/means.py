@@ -1,18 +1,24 @@
-"""Means over the batches of an epoch."""
+"""What the batches of an epoch say together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, final
 
+import numpy as np
+
 from polymodel.history import from_word, to_word
+from polymodel.metrics.base import StreamingMetric
 
 
 @final
 class Means:
-    """Running means of scalars, each batch weighted with its number of samples, summed in float64.
+    """Running means of scalars, each batch weighted with its number of samples, and totals of streaming metrics, in float64.
 
     The mean of a loss that leaves samples out or weights them (ignore_index, class weights) is a mean of batch means.
+
+    Args:
+        streaming: metrics that are put together by their own rule, by name.
 
     Example:
         >>> means = Means()
@@ -22,28 +28,46 @@ class Means:
         {'loss': 1.25}
     """
 
-    def __init__(self) -> None:
+    def __init__(self, streaming: Mapping[str, StreamingMetric] | None = None) -> None:
+        self._streaming = streaming or {}
+        self._totals: dict[str, np.ndarray] = {}
         self._sums: dict[str, float] = {}
+        self._order: list[str] = []
         self._weight = 0
 
-    def add(self, values: Mapping[str, float], weight: int) -> None:
-        """Take in the scalars of a batch."""
+    def add(self, values: Mapping[str, Any], weight: int) -> None:
+        """Take in what a batch returned: scalars, and an array for each streaming metric."""
+        if not self._order:
+            self._order = list(values)
         for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value * weight
+            metric = self._streaming.get(name)
+            if metric is None:
+                self._sums[name] = self._sums.get(name, 0.0) + float(value) * weight
+                continue
+            part = np.asarray(value, np.float64)
+            self._totals[name] = metric.merge(self._totals[name], part) if name in self._totals else part
         self._weight += weight
 
-    def values(self) -> dict[str, float]:
-        """The means up to now; empty before the first batch."""
-        return {n: s / self._weight for n, s in self._sums.items()}
+    def values(self) -> dict[str, Any]:
+        """What they say up to now; empty before the first batch. Floats, and arrays of metrics that are no scalars."""
+        return {
+            n: self._streaming[n].finish(self._totals[n]) if n in self._totals else self._sums[n] / self._weight
+            for n in self._order
+        }
 
     def to_json(self) -> dict[str, Any]:
         """The state, for a checkpoint in the middle of an epoch."""
-        return {"weight": self._weight, "sums": {n: to_word(s) for n, s in self._sums.items()}}
+        totals = {n: [list(t.shape), [to_word(float(v)) for v in t.ravel()]] for n, t in self._totals.items()}
+        sums = {n: to_word(s) for n, s in self._sums.items()}
+        return {"weight": self._weight, "sums": sums, "totals": totals, "order": self._order}
 
     @classmethod
-    def from_json(cls, state: Mapping[str, Any]) -> Means:
+    def from_json(cls, state: Mapping[str, Any], streaming: Mapping[str, StreamingMetric] | None = None) -> Means:
         """The reverse of to_json, bit for bit."""
-        means = cls()
+        means = cls(streaming)
         means._weight = int(state["weight"])
         means._sums = {n: from_word(s) for n, s in state["sums"].items()}
+        for name, (shape, words) in state.get("totals", {}).items():
+            means._totals[name] = np.array([from_word(w) for w in words], np.float64).reshape(shape)
+        means._order = list(state.get("order", means._sums))
         return means

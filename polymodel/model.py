@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from polymodel import losses as loss_table
-from polymodel import metrics as metric_table
+from polymodel import random
 from polymodel.builder import Builder
 from polymodel.errors import GraphError
+from polymodel.goal import LOSS, Goal, LossLike, MetricLike, make_goal
 from polymodel.graph import Graph
-from polymodel.losses import Loss
-from polymodel.metrics import Metric
-from polymodel.nn.build import LOSS, Goal, build, drop_unused
+from polymodel.nn.build import build, drop_unused
+from polymodel.nn.init import Initializer
+from polymodel.nn.init import get as get_initializer
 from polymodel.nn.module import Module
 from polymodel.nn.trace import Call
 from polymodel.passes.differentiable import check_differentiable
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
     from polymodel.summary import Summary
     from polymodel.trainable import TrainableReport
-
-LossLike = str | Mapping[str, Any] | Loss
-MetricLike = str | Mapping[str, Any] | Metric | Loss
 
 
 @final
@@ -210,6 +207,27 @@ class Model:
             names += [n for n in found if n not in names]
         return names
 
+    def initialize(self, init: str | Mapping[str, Any] | Initializer, *patterns: str) -> list[str]:
+        """Draw parameters anew, from the model's seed and their names.
+
+        Args:
+            init: see polymodel.nn.init.get, {"name": "msra_prelu", "slope": 0.25} for example.
+            patterns: names with the wildcards of fnmatch, "*.weight".
+
+        Returns:
+            Names of the parameters that matched.
+
+        Raises:
+            GraphError: a pattern matches nothing.
+            ShapeError: a parameter's shape does not suit the initializer.
+        """
+        draw, names = get_initializer(init), self._matching(patterns)
+        for name in names:
+            old = self._values[name]
+            value = draw(random.generator(self.seed, "init", name), old.shape)
+            self._values[name] = np.ascontiguousarray(value, old.dtype)
+        return names
+
     # -- graphs -----------------------------------------------------------------------------------------------------
 
     @property
@@ -227,7 +245,7 @@ class Model:
             metrics: added as outputs under their names.
             output: name of the output that loss and metrics see; the first when None.
         """
-        return self._trace(False, _goal(loss, metrics, output))[0].with_values(self._values)
+        return self.goal_graph(make_goal(loss, metrics, output), training=False)
 
     def training_graph(
         self,
@@ -245,9 +263,20 @@ class Model:
                 Dropout operators, whose masks the framework draws.
             output: name of the output that loss and metrics see; the first when None.
         """
+        return self.goal_graph(make_goal(loss, metrics, output), training=True, randomness=randomness)
+
+    def goal_graph(self, goal: Goal, *, training: bool, randomness: str = "reproducible") -> Graph:
+        """The graph with losses, penalties and metrics behind it, with the current values.
+
+        Args:
+            goal: what is added; see polymodel.goal.make_goal.
+            training: as training_graph, else as inference_graph.
+            randomness: as for training_graph.
+        """
         if randomness not in ("reproducible", "native"):
             raise GraphError(f"randomness is 'reproducible' or 'native', received {randomness!r}")
-        goal = _goal(loss, metrics, output)
+        if not training:
+            return self._trace(False, goal)[0].with_values(self._values)
         key = (randomness, goal, frozenset(self._frozen))
         if key not in self._training:
             graph = self._trace(True, goal)[0]
@@ -298,16 +327,12 @@ class Model:
         return self._traced[key]
 
 
-def _goal(loss: LossLike | None, metrics: Sequence[MetricLike], output: str | None) -> Goal:
-    return Goal(None if loss is None else loss_table.get(loss), tuple(metric_table.get(m) for m in metrics), output)
-
-
 def _extend(graph: Graph, frozen: frozenset[str], training: bool, goal: Goal) -> Graph:
     """An imported graph in training or inference mode, with loss and metrics behind it."""
     graph = replace(graph, frozen=frozen)
     if training:
         graph = training_mode(graph)
-    if goal.loss is None and not goal.metrics:
+    if not goal.aims:
         return graph
     b = Builder.extending(graph, training=training)
     with b.active():

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import final
 
+from polymodel.accumulation import Accumulation
 from polymodel.graph import Graph
 from polymodel.optim.base import Optimizer
 from polymodel.optim.clip import Clip
+from polymodel.optim.gather import Gathered
 
 
 @final
@@ -45,6 +47,7 @@ class Training:
         metrics: names of further scalar outputs that a step returns.
         optimizer: update rule.
         clip: gradient clipping.
+        accumulate: how a batch is cut into parts whose gradients are added; None for a step over the batch at once.
     """
 
     graph: Graph
@@ -52,6 +55,12 @@ class Training:
     optimizer: Optimizer
     metrics: tuple[str, ...] = ()
     clip: Clip | None = None
+    accumulate: Accumulation | None = None
+
+    @property
+    def held_rule(self) -> Optimizer:
+        """The rule with all slots that a program has to hold."""
+        return self.optimizer if self.accumulate is None else Gathered(self.optimizer)
 
     @property
     def returns(self) -> tuple[str, ...]:

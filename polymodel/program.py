@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, final
 import numpy as np
 
 from polymodel import random
+from polymodel.accumulation import Parts
 from polymodel.carried import check_trainable, compile_carried, compile_carried_step
 from polymodel.carriers import decode, encode_all
 from polymodel.errors import GraphError, NeedsHost, NeedsStaticShape, ShapeError
-from polymodel.feeds import check_inputs, is_float
+from polymodel.feeds import check_cotangent, check_inputs, is_float
 from polymodel.graph import Graph
+from polymodel.optim import slots as slot_table
 from polymodel.options import CompileOptions, Training
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.specialize import required_inputs, required_values, specialize
@@ -109,7 +111,7 @@ class Program(ABC):
         except NeedsHost:
             run, feeds = self._by_turns.gradients(self.graph, names, inputs, target, self._compile_gradients)
         for name, cotangent in cotangents.items():
-            _check_cotangent(name, cotangent, self.graph, feeds)
+            check_cotangent(name, cotangent, self.graph, feeds)
         result: Arrays = run(feeds, cotangents)
         for name in target:
             if name not in result:
@@ -136,7 +138,29 @@ class Program(ABC):
         training = self.training
         if training is None:
             raise GraphError("this program was compiled without training: pass training= to compile")
-        key = ("step", *((n, a.shape, a.dtype) for n, a in inputs.items()))
+        if training.accumulate is not None:
+            return self._parts.step(inputs, lr, step)
+        return self.run_step(training, inputs, training.optimizer.scalars(lr, step), step)
+
+    @final
+    def run_step(
+        self,
+        training: Training,
+        inputs: Mapping[str, np.ndarray],
+        scalars: Mapping[str, float],
+        step: int,
+        masks: Mapping[str, np.ndarray] | None = None,
+    ) -> Mapping[str, SupportsFloat]:
+        """One step of a rule; `train_step` calls it.
+
+        Args:
+            training: this program's, or one that differs in its rule.
+            inputs, step: as for train_step.
+            scalars: of the rule.
+            masks: dropout masks; drawn for these inputs when None.
+        """
+        rule = None if training is self.training else type(training.optimizer)
+        key = ("step", rule, *((n, a.shape, a.dtype) for n, a in inputs.items()))
         entry = self._compiled.get(key)
         if entry is None:
             outputs = (*training.returns, *training.graph.updates.values())
@@ -156,9 +180,14 @@ class Program(ABC):
         run, needed, streams, shapes = entry
         feeds = {n: inputs[n] for n in needed}
         for name, stream in streams.items():
-            feeds[name] = random.mask(self.options.seed, name, step, shapes[name], stream.rate)
-        result: Mapping[str, SupportsFloat] = run(feeds, training.optimizer.scalars(lr, step))
+            drawn = None if masks is None else masks[name]
+            feeds[name] = random.mask(self.options.seed, name, step, shapes[name], stream.rate) if drawn is None else drawn
+        result: Mapping[str, SupportsFloat] = run(feeds, scalars)
         return result
+
+    @cached_property
+    def _parts(self) -> Parts:
+        return Parts(self)
 
     @property
     def parameters(self) -> Arrays:
@@ -181,11 +210,15 @@ class Program(ABC):
     @property
     def slots(self) -> Arrays:
         """Copies of the optimizer's slots, named "SLOT/PARAMETER"; assigning a dict writes (some of) them back."""
-        return self._read("slots")
+        return slot_table.of_checkpoints(self._read("slots"))
 
     @slots.setter
     def slots(self, values: Mapping[str, np.ndarray]) -> None:
         self._assign("slots", values, self.slot_values())
+
+    def read(self, value: Any) -> np.ndarray:
+        """What a step returned under a name, as a float64 array; waits for the device."""
+        return np.asarray(value, np.float64)
 
     def synchronize(self) -> None:  # noqa: B027 (most backends have nothing to wait for)
         """Wait until everything that was asked for is done; a backend whose calls wait by themselves has nothing to do."""
@@ -221,15 +254,18 @@ class Program(ABC):
 
     @final
     def slot_values(self) -> Arrays:
-        """The slots at the start: zeros named "SLOT/PARAMETER"."""
-        if self.training is None:
-            return {}
-        graph = self.training.graph
-        return {
-            f"{slot}/{name}": np.zeros_like(graph.parameters[name])
-            for slot in self.training.optimizer.slots
-            for name in graph.trainable
-        }
+        """The slots at the start, named "SLOT/PARAMETER"."""
+        return {} if self.training is None else slot_table.at_start(self.training.optimizer, self.training.graph)
+
+    @final
+    def held_slots(self) -> Arrays:
+        """The slots at the start, those included that are zero between steps: what a backend has to hold."""
+        return {} if self.training is None else slot_table.at_start(self.training.held_rule, self.training.graph)
+
+    @final
+    def reset_slots(self, values: Mapping[str, np.ndarray]) -> None:
+        """Overwrite slots, those included that are zero between steps."""
+        self._write("slots", values)
 
     def _assign(self, role: str, values: Mapping[str, np.ndarray], current: Mapping[str, np.ndarray]) -> None:
         for name, value in values.items():
@@ -355,16 +391,6 @@ class Program(ABC):
     def state_array(self, name: str) -> np.ndarray:
         """The current value of a parameter or buffer."""
         return (self.parameters if name in self.graph.parameters else self.buffers)[name]
-
-
-def _check_cotangent(name: str, cotangent: np.ndarray, graph: Graph, feeds: Mapping[str, np.ndarray]) -> None:
-    if name not in graph.specs:
-        return
-    known = {n: graph.specs[n] for n in feeds if n in graph.specs}
-    want, got = graph.specs[name].bind(bind_dims(known, {n: feeds[n].shape for n in known})), np.shape(cotangent)
-    if len(got) != want.rank or any(isinstance(w, int) and w != g for w, g in zip(want.shape, got, strict=True)):
-        shown = tuple(want.shape) if want.is_static else want
-        raise ShapeError(f"the cotangent of {name!r} has shape {got}, the output has {shown}")
 
 
 def _concrete(spec: TensorSpec) -> tuple[int, ...]:

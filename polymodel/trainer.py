@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from polymodel import __version__, checkpoint, nonfinite
-from polymodel import losses as loss_words
-from polymodel import metrics as metric_words
+from polymodel import checkpoint, nonfinite, run_state
+from polymodel.accumulation import Accumulation
+from polymodel.batches import Batches, check_count, is_pair, joined, last_part
 from polymodel.callbacks.base import Callback
 from polymodel.callbacks.progress import Progress
 from polymodel.checkpoint import Checkpoint
-from polymodel.data import TARGET, Data, Inputs, Samples
+from polymodel.data import Inputs, Samples, Targets, count_of
 from polymodel.errors import ConfigError, GraphError, NonFiniteLoss, TrainingError
 from polymodel.fit import Fit
+from polymodel.goal import LOSS, Losses, Metrics, make_goal
 from polymodel.history import History
-from polymodel.losses import Loss
-from polymodel.matching import match_model, match_run
-from polymodel.metrics import Metric
+from polymodel.intake import Intake
+from polymodel.means import Means
+from polymodel.metrics import StreamingMetric
 from polymodel.optim.base import Optimizer
 from polymodel.optim.clip import Clip
-from polymodel.optim.named import describe, get_clip, get_optimizer, get_schedule
+from polymodel.optim.named import check_patterns, get_clip, get_optimizer, get_schedule
 from polymodel.optim.schedules import Schedule
 from polymodel.options import CompileOptions, Training
+from polymodel.program import Program
 from polymodel.registry import choose_backend, get_backend
+from polymodel.regularizers import Regularizer
+from polymodel.regularizers import get as get_regularizer
 
 if TYPE_CHECKING:
     from polymodel.model import Model
@@ -44,12 +49,17 @@ class Trainer:
 
     Args:
         model: what to train.
-        loss: "cross_entropy", "bce_with_logits", "mse", a mapping with "name" and arguments, or a Loss.
-        optimizer: the name of one ("sgd", "adam", ...; see polymodel.optim), a mapping with "name" and hyperparameters, or an Optimizer.
-        metrics: names, mappings or Metrics.
-        output: name of the model's output that loss and metrics see; the first when None.
+        loss: a name of polymodel.losses, a mapping with "name" and arguments, or a Loss; or a mapping from output names to such,
+            whose sum is trained.
+        optimizer: the name of one ("sgd", "adam", ...; see polymodel.optim), a mapping with "name" and hyperparameters (and
+            "groups", "constraints", "ema"), or an Optimizer.
+        metrics: names, mappings or Metrics; by output name where the loss is.
+        output: name of the model's output that one loss and its metrics see; the first when None.
+        loss_weights: by output name, what each of several losses is multiplied with; 1 where left out.
+        regularizers: penalties of parameters that are added to the loss: {"match": "*.weight", "l2": 1e-4}, ...
         schedule: what the optimizer's learning rate is multiplied with over time; constant when None.
-        clip: {"norm": x}, {"value": x}, ClipNorm or ClipValue.
+        clip: {"norm": x}, {"parameter_norm": x}, {"value": x} or an object of these; of the accumulated gradient.
+        accumulate: parts that each batch is cut into, whose gradients are added; see polymodel.accumulation.
         backend: "torch", "tensorflow", "mxnet", ...; see polymodel.registry.choose_backend for the default.
         device: "cpu", "cuda", "cuda:N", or "auto" for a GPU where there is one.
         seed: of shuffles and dropout masks.
@@ -57,6 +67,7 @@ class Trainer:
 
     Raises:
         ConfigError: an unknown word or an impossible value.
+        GraphError: a pattern that matches no parameter, an output that does not exist.
         UnknownBackend, BackendUnavailable, DeviceUnavailable, Unsupported: see their messages.
         ShapeError: the model's output does not fit the loss or a metric.
 
@@ -65,66 +76,80 @@ class Trainer:
         history: one row for each epoch.
         step: optimizer steps done.
         epoch: epochs done.
+        lr_factor: what learning rates are multiplied with besides the schedule; callbacks set it.
     """
 
     def __init__(
         self,
         model: Model,
-        loss: str | Mapping[str, Any] | Loss,
+        loss: Losses,
         optimizer: str | Mapping[str, Any] | Optimizer = "adam",
-        metrics: Sequence[str | Mapping[str, Any] | Metric] = (),
+        metrics: Metrics = (),
         *,
         output: str | None = None,
+        loss_weights: Mapping[str, float] | None = None,
+        regularizers: Sequence[Mapping[str, Any] | Regularizer] = (),
         schedule: str | Mapping[str, Any] | Schedule | None = None,
         clip: Mapping[str, Any] | Clip | None = None,
+        accumulate: int = 1,
         backend: str | None = None,
         device: str = "auto",
         seed: int = 0,
         options: CompileOptions | None = None,
     ) -> None:
-        given = options or CompileOptions()
         self.model = model
-        self.loss = loss_words.get(loss)
-        self.metrics = tuple(metric_words.get(m) for m in metrics)
-        self.metric_names = tuple(m.name for m in self.metrics)
-        if len({"loss", *self.metric_names}) != 1 + len(self.metrics):
-            raise ConfigError(f"metrics must have different names, none of them 'loss'; received {self.metric_names}")
+        self.goal = make_goal(loss, metrics, output, loss_weights, [get_regularizer(r) for r in regularizers])
+        reported = self.goal.reported
+        self.metrics = tuple(m for a in self.goal.aims for m in a.metrics)
+        self.metric_names = tuple(reported)
+        self.scalar_names = tuple(n for n, m in reported.items() if m is None or m.scalar)
+        self.streaming = {n: m for n, m in reported.items() if isinstance(m, StreamingMetric)}
+        if LOSS in reported or len(reported) < len(self.metrics):
+            names = tuple(m.name for m in self.metrics)
+            raise ConfigError(f"metrics must have different names, none of them 'loss'; received {names}")
         self.optimizer = get_optimizer(optimizer)
         self.schedule = get_schedule(schedule)
         self.clip = get_clip(clip)
+        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
+            raise ConfigError(f"accumulate must be an integer of 1 or more, received {accumulate!r}")
+        self.accumulate = accumulate
         self.seed = seed
         self.history = History()
         self.step = 0
         self.epoch = 0
-        self._graph_hash = model.graph.hash
-        chosen = get_backend(choose_backend(backend))
-        training = Training(
-            graph=model.training_graph(self.loss, self.metrics, randomness=given.randomness, output=output),
-            loss="loss",
-            optimizer=self.optimizer,
-            metrics=self.metric_names,
-            clip=self.clip,
-        )
-        self._output = model.graph.specs[output or model.graph.outputs[0]]
-        if not training.graph.trainable:
+        self.lr_factor = 1.0
+        self.graph_hash = model.graph.hash
+        self._place = (get_backend(choose_backend(backend)), device, options or CompileOptions())
+        self._intake = Intake(self)
+        self.program = self._compile()
+
+    def _compile(self) -> Program:
+        backend, device, options = self._place
+        graph = self.model.goal_graph(self.goal, training=True, randomness=options.randomness)
+        if not graph.trainable:
             raise GraphError("the model has no parameter to train: all are frozen, or there is none")
-        self.program = chosen.compile(
-            model.inference_graph(self.loss, self.metrics, output),
-            device,
-            training=training,
-            options=replace(given, seed=seed),
-        )
+        check_patterns(self.optimizer, graph.trainable)
+        parts = Accumulation(self.accumulate, self._intake.shares, self.streaming) if self.accumulate > 1 else None
+        training = Training(graph, LOSS, self.optimizer, self.metric_names, self.clip, parts)
+        inference = self.model.goal_graph(self.goal, training=False)
+        return backend.compile(inference, device, training=training, options=replace(options, seed=self.seed))
 
     # -- training ---------------------------------------------------------------------------------------------------
 
     def fit(
         self,
-        data: Data,
+        data: Any,
         *,
         epochs: int,
         batch_size: int = 32,
-        validation: Data | None = None,
+        validation: Any = None,
+        validation_split: float | None = None,
         validate_every: int = 1,
+        sample_weight: np.ndarray | None = None,
+        class_weight: Mapping[int, float] | None = None,
+        steps_per_epoch: int | None = None,
+        initial_epoch: int = 0,
+        steps_per_execution: int = 1,
         shuffle: bool = True,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
@@ -133,12 +158,20 @@ class Trainer:
         """Train for some epochs; the last partial batch of an epoch is trained too.
 
         Args:
-            data: inputs and targets: (x, y), or ({name: array}, y) for a model of several inputs.
+            data: inputs and targets in memory: (x, y), with arrays by name for a model of several inputs or losses; or (x, y,
+                sample_weight). Or batches of such pairs: a data loader, tf.data, a list, a function from the epoch's
+                number to one of these, or an iterator (with steps_per_epoch); they are cut and shuffled by whoever gives them.
             epochs: how many; a second fit goes on counting, a resumed one does what is left of them.
-            batch_size: samples of a step.
-            validation: inputs and targets that are only evaluated.
+            batch_size: samples of a step, of data in memory.
+            validation: what is only evaluated, of the same kinds.
+            validation_split: share of data in memory, its last samples, to evaluate instead of training on them.
             validate_every: epochs between two validations; the last epoch always has one.
-            shuffle: draw a new order of the samples each epoch, from (seed, epoch).
+            sample_weight: (samples,), what the loss of each is multiplied with; the mean is still over their number.
+            class_weight: by label, likewise; multiplied with sample_weight.
+            steps_per_epoch: batches of an epoch; those of a pass over the data when None.
+            initial_epoch: epochs that count as done; `epochs` contains them.
+            steps_per_execution: steps between two looks at losses and callbacks' on_step; what a step does stays the same.
+            shuffle: draw a new order of the samples each pass, from (seed, pass), of data in memory.
             callbacks: see polymodel.callbacks.
             progress: show a progress bar where standard error is a terminal.
             resume: a checkpoint written during a fit, or a folder of them, of which the newest is taken.
@@ -151,14 +184,25 @@ class Trainer:
             NonFiniteLoss: names the first value that was not finite; the failing step changed nothing.
             CheckpointError: the one to resume from is damaged or of another model; or one cannot be written.
         """
+        if validation_split is not None:
+            if validation is not None or not is_pair(data):
+                raise ConfigError("validation_split sets samples in memory aside: it needs such data and no validation")
+            rest, validation = last_part((*data, sample_weight) if len(data) == 2 else data, validation_split)
+            data, sample_weight = rest[:2], rest[2]
+        if sample_weight is not None or class_weight is not None or (is_pair(data) and len(data) == 3):
+            self.take_weights()
+        check_count("batch_size", batch_size)
+        seed = self.seed if shuffle else None
+        batches = self._intake.batches(data, batch_size, sample_weight, class_weight, steps_per_epoch, seed)
+        held = None if validation is None else self._intake.batches(validation, max(batch_size, 256))
         fit = Fit(
             self,
-            self._samples(data),
-            None if validation is None else self._samples(validation),
+            batches,
+            held,
             epochs=epochs,
-            batch_size=batch_size,
+            initial_epoch=initial_epoch,
             validate_every=validate_every,
-            shuffle=shuffle,
+            steps_per_execution=steps_per_execution,
             callbacks=[*callbacks, *([Progress()] if progress else [])],
         )
         if resume is not None:
@@ -171,12 +215,13 @@ class Trainer:
             self._write_back()
         return self.history
 
-    def train_on_batch(self, x: Inputs, y: np.ndarray) -> dict[str, float]:
+    def train_on_batch(self, x: Inputs, y: Targets, sample_weight: np.ndarray | None = None) -> dict[str, Any]:
         """One step.
 
         Args:
             x: the batch's inputs.
             y: its targets.
+            sample_weight: (samples,), what the loss of each is multiplied with.
 
         Returns:
             Loss and metrics of the batch before the step.
@@ -185,15 +230,32 @@ class Trainer:
             DataError, ShapeError: the batch does not fit; nothing has been trained then.
             NonFiniteLoss: names the first value that was not finite; the step changed nothing.
         """
-        samples = self._samples((x, y))
+        if sample_weight is not None:
+            self.take_weights()
+        samples = self._intake.samples((x, y, sample_weight))
         step = self.step + 1
         result = self.program.train_step(samples.arrays, lr=self.learning_rate(step), step=step)
-        values = {n: float(v) for n, v in result.items()}
-        if not math.isfinite(values["loss"]):
+        values = self.batch_values(result)
+        if not math.isfinite(values[LOSS]):
             why = nonfinite.explain(self.program, samples.arrays, step)
-            raise NonFiniteLoss(f"the loss is {values['loss']} at step {step}: {why}. That step changed nothing.")
+            raise NonFiniteLoss(f"the loss is {values[LOSS]} at step {step}: {why}. That step changed nothing.")
         self.step = step
         return values
+
+    def test_on_batch(self, x: Inputs, y: Targets, sample_weight: np.ndarray | None = None) -> dict[str, Any]:
+        """Loss and metrics of one batch, as `evaluate`."""
+        return self.evaluate((x, y, sample_weight), batch_size=count_of(x))
+
+    def predict_on_batch(self, x: Inputs) -> Any:
+        """The model's outputs for one batch, as `predict`."""
+        return self.predict(x, batch_size=count_of(x))
+
+    def batch_values(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        """What a step returned, as floats and, for metrics that are no scalars, arrays; waits for the device."""
+        read, streaming = self.program.read, self.streaming
+        if not streaming:
+            return {n: float(v) for n, v in result.items()}
+        return {n: streaming[n].finish(read(v)) if n in streaming else float(v) for n, v in result.items()}
 
     def learning_rate(self, step: int, steps_per_epoch: int | None = None) -> float:
         """The learning rate of a step.
@@ -209,33 +271,63 @@ class Trainer:
                     f"schedule {self.schedule.name!r} counts in epochs, which single steps do not have: use unit='step'"
                 )
             t /= steps_per_epoch
-        return self.optimizer.lr * self.schedule.factor(t)
+        return self.optimizer.lr * self.schedule.factor(t) * self.lr_factor
 
-    def check(self, *data: Data | None) -> None:
+    def check(self, *data: Any) -> None:
         """Refuse samples that do not fit the model or the loss; None is passed over.
 
         Raises:
             DataError, ShapeError: names what does not fit.
         """
         for pair in data:
-            if pair is not None:
-                self._samples(pair)
+            if pair is not None and is_pair(pair):
+                self._intake.samples(pair)
 
     # -- use --------------------------------------------------------------------------------------------------------
 
-    def evaluate(self, data: Data, *, batch_size: int = 256) -> dict[str, float]:
-        """Mean loss and metrics over samples, by name; dropout off, BatchNorm with its running statistics."""
-        return self.evaluate_samples(self._samples(data), batch_size)
+    def evaluate(
+        self, data: Any, *, batch_size: int = 256, sample_weight: np.ndarray | None = None, steps: int | None = None
+    ) -> dict[str, Any]:
+        """Mean loss and metrics over samples, by name; dropout off, BatchNorm with its running statistics.
 
-    def evaluate_samples(self, samples: Samples, batch_size: int) -> dict[str, float]:
-        """`evaluate` for samples that are checked already."""
-        from polymodel.means import Means
+        All are floats, but for metrics that are arrays (confusion_matrix).
 
-        means, names = Means(), ("loss", *self.metric_names)
-        for feeds in samples.batches(batch_size):
-            values = self.program.predict(feeds, names)
-            means.add({n: float(v) for n, v in values.items()}, len(feeds[TARGET]))
+        Args:
+            data: as for fit.
+            batch_size: samples of a batch, of data in memory.
+            sample_weight: as for fit; metrics are not weighted.
+            steps: batches to take; all of them when None.
+        """
+        if sample_weight is not None or (is_pair(data) and len(data) == 3 and data[2] is not None):
+            self.take_weights()
+        check_count("batch_size", batch_size)
+        return self.evaluate_batches(self._intake.batches(data, batch_size, sample_weight, None, steps))
+
+    def evaluate_batches(self, batches: Batches) -> dict[str, Any]:
+        """`evaluate` for data that are checked already."""
+        means, names = Means(self.streaming), (LOSS, *self.metric_names)
+        for count, feeds in batches.epoch(0):
+            means.add(self.program.predict(feeds, names), count)
         return means.values()
+
+    @property
+    def averages(self) -> dict[str, np.ndarray]:
+        """The moving averages of the trained parameters, by name.
+
+        Raises:
+            ConfigError: the optimizer keeps none.
+        """
+        return run_state.averages(self)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Have the averages in the place of the parameters for a while: to evaluate, predict or export with them."""
+        before = self.program.parameters
+        self.program.parameters = self.averages
+        try:
+            yield
+        finally:
+            self.program.parameters = before
 
     def predict(self, x: Inputs, *, batch_size: int = 256) -> Any:
         """The model's outputs for samples, computed batch by batch.
@@ -247,25 +339,8 @@ class Trainer:
         Returns:
             An array for a model of one output, else arrays by output name.
         """
-        samples = Samples.of(self.model.graph, x)
-        names = self.model.graph.outputs
-        found: dict[str, np.ndarray] = {}
-        for i, feeds in enumerate(samples.batches(batch_size)):
-            begin = i * batch_size
-            for name, part in self.program.predict(feeds, names).items():
-                size = min(batch_size, samples.count - begin)
-                if samples.count <= batch_size:
-                    found[name] = part
-                    continue
-                if part.shape[:1] != (size,):
-                    raise GraphError(
-                        f"output {name!r} has shape {part.shape} for a batch of {size}, so batches cannot be joined: "
-                        f"pass batch_size={samples.count} or more"
-                    )
-                if i == 0:
-                    found[name] = np.empty((samples.count, *part.shape[1:]), part.dtype)
-                found[name][begin : begin + size] = part
-        return found[names[0]] if len(names) == 1 else found
+        found = joined(self.program, Samples.of(self.model.graph, x), self.model.graph.outputs, batch_size)
+        return next(iter(found.values())) if len(found) == 1 else found
 
     def export(self, path: str | os.PathLike[str], *, verify: bool = True, opset: int = 23) -> None:
         """Write the trained model as an ONNX file, which appears under its name only after it was verified.
@@ -283,15 +358,8 @@ class Trainer:
 
         self._write_back()
         graph, backend, device = self.model.graph, self.program.backend, self.program.device
-        metadata = {
-            "backend": backend.name,
-            **{f"version.{n}": v for n, v in backend.versions().items()},
-            "device": device,
-            "seed": str(self.seed),
-            "step": str(self.step),
-        }
         program = backend.compile(graph, device, options=self.program.options) if verify else None
-        export(graph, path, verify=verify, metadata=metadata, opset=opset, program=program)
+        export(graph, path, verify=verify, metadata=run_state.metadata(self), opset=opset, program=program)
 
     # -- checkpoints ------------------------------------------------------------------------------------------------
 
@@ -306,60 +374,27 @@ class Trainer:
             CheckpointError: the folder exists or cannot be written.
             NonFiniteLoss: a parameter is not finite, so that the state is not worth keeping.
         """
-        parameters = self.program.parameters
-        if bad := nonfinite.bad_names(parameters):
-            raise NonFiniteLoss(
-                f"parameter {bad[0]!r} is not finite after step {self.step}: a gradient overflowed, lower lr or clip. "
-                f"{path} was not written; earlier checkpoints are untouched"
-            )
-        record = {
-            "polymodel": __version__,
-            "backend": {"name": self.program.backend.name, **self.program.backend.versions()},
-            "graph_hash": self._graph_hash,
-            "step": self.step,
-            "epoch": self.epoch,
-            "batch": 0 if fit is None else fit["batch"],
-            "seed": self.seed,
-            "optimizer": describe(self.optimizer),
-            "schedule": describe(self.schedule),
-            "clip": describe(self.clip),
-            "loss": self.loss.name,
-            "metrics": list(self.metric_names),
-            "history": self.history.to_json(),
-            "fit": fit,
-        }
-        return Checkpoint(parameters, self.program.buffers, self.program.slots, record).save(path)
+        return run_state.save(self, path, fit)
 
     def load_checkpoint(self, path: str | os.PathLike[str]) -> Checkpoint:
-        """Take over parameters, buffers, optimizer state and position; nothing is changed when that fails.
-
-        Args:
-            path: a checkpoint of any backend, or a folder of them, of which the newest is taken.
+        """Take over the state of a checkpoint, or of the newest in a folder; nothing is changed when that fails.
 
         Raises:
             CheckpointError: it is damaged, or of another model, optimizer or seed; the message names both sides.
         """
-        folder = checkpoint.resolve(path)
-        state = checkpoint.load(folder)
-        match_model(folder, state, self.model.graph)
-        match_run(folder, state, self.optimizer.name, self.program.slot_values(), self.seed)
-        self.program.parameters = dict(state.parameters)
-        self.program.buffers = dict(state.buffers)
-        self.program.slots = dict(state.slots)
-        self.step, self.epoch = int(state.record["step"]), int(state.record["epoch"])
-        self.history = History.from_json(state.record["history"])
+        state = run_state.load(self, path)
         self._write_back()
         return state
 
     # -- inner ------------------------------------------------------------------------------------------------------
 
-    def _samples(self, data: Data) -> Samples:
-        if not isinstance(data, tuple | list) or len(data) != 2:
-            raise ConfigError(f"data is a pair of inputs and targets, received {type(data).__name__}")
-        assert self.program.training is not None
-        samples = Samples.of(self.program.training.graph, data[0], data[1])
-        self.loss.check(samples.arrays[TARGET], self._output)
-        return samples
+    def take_weights(self) -> None:
+        """Have a program that takes a weight for each sample; its state is that of the one before."""
+        if self.goal.weighted:
+            return
+        before, self.goal = self.program, replace(self.goal, weighted=True)
+        self.program = self._compile()
+        self.program.parameters, self.program.buffers, self.program.slots = before.parameters, before.buffers, before.slots
 
     def _write_back(self) -> None:
         self.model.values = {**self.program.parameters, **self.program.buffers}

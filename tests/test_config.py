@@ -53,7 +53,7 @@ def test_paths_become_absolute(tmp_path: Path) -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    (minimal(epoch=3), r"epoch: unknown key; did you mean 'epochs'\? valid keys: backend, batch_size"),
+    (minimal(epoch=3), r"epoch: unknown key; did you mean 'epochs'\? valid keys: accumulate, backend, batch_size"),
     (minimal(optimizer={"name": "adam", "lrr": 1}), "optimizer.lrr: unknown key; did you mean 'lr'"),
     (minimal(optimizer="adm"), "optimizer.name: unknown name 'adm'; did you mean 'adam'"),
     (minimal(optimizer={"name": "adam", "lr": "fast"}), "optimizer.lr: expected a number, received 'fast'"),

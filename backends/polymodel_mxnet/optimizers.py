@@ -43,14 +43,25 @@ class Update(ABC):
         slots: the slots, by slot name.
     """
 
-    def __init__(self, optimizer: Optimizer, clip: Clip | None, parameters: State, context: Any) -> None:
+    gradients: State
+    slots: dict[str, State]
+
+    def __init__(
+        self, optimizer: Optimizer, clip: Clip | None, parameters: State, context: Any, held: Update | None = None
+    ) -> None:
         self.optimizer = optimizer
         self.clip = clip
         self.parameters = parameters
         self.context = context
-        zeros = {n: np.zeros(parameters[n].shape, parameters[n].dtype) for n in parameters}
-        self.gradients = State(zeros, context)
-        self.slots = {slot: State(zeros, context) for slot in optimizer.slots}
+        values = parameters.read()
+        starts = {n: optimizer.start(n, v) for n, v in values.items()}
+        kept = {} if held is None else held.slots
+        zeros = {n: np.zeros_like(v) for n, v in values.items()}
+        self.gradients = State(zeros, context) if held is None else held.gradients
+        self.slots = {
+            slot: kept.get(slot) or State({n: found[slot] for n, found in starts.items() if slot in found}, context)
+            for slot in optimizer.slots
+        }
 
     @abstractmethod
     def apply(self, scalars: Mapping[str, float]) -> None:
@@ -69,14 +80,16 @@ class Update(ABC):
             self.slots[slot].write({name: value})
 
 
-def make_update(optimizer: Optimizer, clip: Clip | None, parameters: State, context: Any) -> Update:
-    """The fastest update that is the same formula."""
-    kind = _Fused if _fusable(optimizer, parameters) else _Lowered
-    return kind(optimizer, clip, parameters, context)
+def make_update(
+    optimizer: Optimizer, clip: Clip | None, parameters: State, context: Any, held: Update | None = None
+) -> Update:
+    """The fastest update that is the same formula; it shares gradients and slots with `held`."""
+    kind = _Fused if _fusable(optimizer, clip, parameters) else _Lowered
+    return kind(optimizer, clip, parameters, context, held)
 
 
-def _fusable(optimizer: Optimizer, parameters: State) -> bool:
-    if set(parameters.flats) != {"float32"}:
+def _fusable(optimizer: Optimizer, clip: Clip | None, parameters: State) -> bool:
+    if set(parameters.flats) != {"float32"} or not isinstance(clip, ClipNorm | ClipValue | None):
         return False
     if type(optimizer) is SGD:
         return optimizer.momentum == 0 or optimizer.momentum >= 0.5
@@ -138,15 +151,17 @@ def _clip(clip: Clip, g: Any) -> None:
 class _Lowered(Update):
     """The update graph, lowered like a model."""
 
-    def __init__(self, optimizer: Optimizer, clip: Clip | None, parameters: State, context: Any) -> None:
-        super().__init__(optimizer, clip, parameters, context)
+    def __init__(
+        self, optimizer: Optimizer, clip: Clip | None, parameters: State, context: Any, held: Update | None = None
+    ) -> None:
+        super().__init__(optimizer, clip, parameters, context, held)
         self.runs = [self._compile(flat) for flat in parameters.flats.values()]
 
     def _compile(self, flat: Flat) -> tuple[Executable, dict[str, Any], dict[str, Any]]:
         specs = {n: TensorSpec(s, flat.dtype) for n, s in flat.shapes.items()}
         graph = update_graph(self.optimizer, specs, self.clip)
         bound = {f"p/{n}": flat.views[n] for n in specs} | {f"g/{n}": self.gradients[n] for n in specs}
-        bound |= {f"{k}/{n}": state[n] for k, state in self.slots.items() for n in specs}
+        bound |= {f"{k}/{n}": state[n] for k, state in self.slots.items() for n in specs if n in state}
         numbers = {k: to_mxnet(np.zeros((), flat.dtype), self.context) for k in graph.inputs if k not in bound}
         run = Executable(lower(specialize(graph, graph.outputs), "predict"), {**bound, **numbers}, self.context)
         return run, numbers, {n: bound[n.removeprefix("new/")] for n in graph.outputs}

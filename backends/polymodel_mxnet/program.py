@@ -28,7 +28,7 @@ from polymodel_mxnet.symbols import push
 
 @final
 class Scalar:
-    """A number that a step returned: computed already or soon, read with float()."""
+    """What a step returned: computed already or soon, read with float(), or np.asarray() where it is no single number."""
 
     __slots__ = ("_array",)
 
@@ -38,8 +38,11 @@ class Scalar:
     def __float__(self) -> float:
         return float(self._array.asnumpy())
 
+    def __array__(self, dtype: Any = None) -> np.ndarray:
+        return np.asarray(self._array.asnumpy(), dtype)
+
     def __repr__(self) -> str:
-        return f"Scalar({float(self)})"
+        return f"Scalar({self._array.asnumpy()})"
 
 
 def _zeros_like(array: Any) -> Any:
@@ -75,7 +78,7 @@ class MXNetProgram(Program):
         self._update: Update | None = None
         self._native: NativeBlock | None = None
         if training is not None:
-            self._update = make_update(training.optimizer, training.clip, self._trained, context)
+            self._update = make_update(training.held_rule, training.clip, self._trained, context)
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
@@ -119,8 +122,7 @@ class MXNetProgram(Program):
         return gradients
 
     def _compile_step(self, plan: Plan, training: Training) -> Step:
-        update = self._update
-        assert update is not None
+        update = self._update_of(training)
         returns, changed = training.returns, tuple(training.graph.updates)
         trained = [n for n in self._trained if n in plan.inputs and plan.inputs[n].size]
         lowered = lower(plan, "step", frozenset(trained), detach=1)
@@ -154,6 +156,14 @@ class MXNetProgram(Program):
             return {returns[0]: loss, **{n: Scalar(r) for n, r in zip(returns[1:], results[1:], strict=False)}}
 
         return step
+
+    def _update_of(self, training: Training) -> Update:
+        """The update of a rule; all of them share gradients and slots."""
+        held = self._update
+        assert held is not None
+        if type(held.optimizer) is type(training.optimizer):
+            return held
+        return make_update(training.optimizer, training.clip, self._trained, self.context, held)
 
     def synchronize(self) -> None:
         """Wait for the engine; the update of the last step may still be under way when its loss is there."""

@@ -30,6 +30,7 @@ from polymodel.optim.update_graph import update_graph
 from polymodel.passes.specialize import specialize
 from polymodel.spec import TensorSpec
 from polymodel_tensorflow.compat import tf, xla_kept
+from polymodel_tensorflow.layout import Layout, inverse
 from polymodel_tensorflow.lower import Settle, lower, prepare
 
 Variables: TypeAlias = Mapping[str, Any]
@@ -57,6 +58,8 @@ def fused_update(
     slots: Variables,
     scalars: Mapping[str, Any],
     dtype: str,
+    layouts: Mapping[str, Layout],
+    clip: Clip | None = None,
 ) -> None:
     """Update variables in place, with the fused kernel of the rule where there is one.
 
@@ -67,10 +70,12 @@ def fused_update(
         slots: variables by "SLOT/NAME".
         scalars: 0-dim tensors of the parameters' dtype.
         dtype: of all parameters.
+        layouts: order of axes in which parameters, their gradients and slots are stored.
+        clip: applied to gradients that are put together from parts.
     """
     kernel = _kernel(optimizer)
     if kernel is None:
-        formula_update(optimizer, parameters, gradients, slots, scalars, dtype)
+        formula_update(optimizer, parameters, gradients, slots, scalars, dtype, layouts, clip=clip)
         return
     for name, gradient in gradients.items():
         kernel(parameters[name], gradient, {s: slots[f"{s}/{name}"] for s in optimizer.slots}, scalars)
@@ -83,28 +88,42 @@ def formula_update(
     slots: Variables,
     scalars: Mapping[str, Any],
     dtype: str,
+    layouts: Mapping[str, Layout],
     finite: Any = None,
+    clip: Clip | None = None,
 ) -> None:
     """Update variables in place by the rule's formula.
 
     Args:
-        optimizer, parameters, gradients, slots, scalars, dtype: as for fused_update.
+        optimizer, parameters, gradients, slots, scalars, dtype, layouts: as for fused_update.
         finite: inside XLA, a 0-dim bool that says whether to update at all.
+        clip: applied to gradients that are put together from parts.
     """
-    specs = {n: TensorSpec(tuple(g.shape), dtype) for n, g in gradients.items()}
-    targets = {f"new/p/{n}": parameters[n] for n in gradients}
-    for name in gradients:
-        targets.update({f"new/{s}/{name}": slots[f"{s}/{name}"] for s in optimizer.slots})
-    old = {target: variable.read_value() for target, variable in targets.items()}
-    feeds = {f"g/{n}": g for n, g in gradients.items()}
-    feeds.update({target.removeprefix("new/"): value for target, value in old.items()})
+    turned = {n: layouts.get(n) for n in gradients} if optimizer.positional else {}
+
+    def inside(name: str, value: Any) -> Any:
+        """In ONNX's order of axes, for a formula that depends on it."""
+        back = inverse(turned.get(name))
+        return value if back is None else tf.transpose(value, back)
+
+    def outside(name: str, value: Any) -> Any:
+        layout = turned.get(name)
+        return value if layout is None else tf.transpose(value, layout)
+
+    held = {f"p/{n}": parameters[n] for n in gradients}
+    held.update({k: v for k, v in slots.items() if k.partition("/")[2] in gradients})
+    old = {key: inside(key.partition("/")[2], variable.read_value()) for key, variable in held.items()}
+    feeds = {f"g/{n}": inside(n, g) for n, g in gradients.items()}
+    specs = {n: TensorSpec(tuple(feeds[f"g/{n}"].shape), dtype) for n in gradients}
 
     def selected(target: str, value: Any) -> Any:
-        return xla_kept(tf.where(finite, value, old[target]))
+        return xla_kept(tf.where(finite, value, old[target.removeprefix("new/")]))
 
-    results = _run(update_graph(optimizer, specs), {**feeds, **scalars}, None if finite is None else selected)
-    for target, variable in targets.items():
-        variable.assign(results[target], read_value=False)
+    graph = update_graph(optimizer, specs, clip)
+    results = _run(graph, {**feeds, **old, **scalars}, None if finite is None else selected)
+    for target in graph.outputs:
+        key = target.removeprefix("new/")
+        held[key].assign(outside(key.partition("/")[2], results[target]), read_value=False)
 
 
 def _run(graph: Graph, feeds: Mapping[str, Any], settle: Settle | None = None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from polymodel.backend import Arrays, Backend, CompileOptions, Gradients, Predict, Program, Step, Training, is_float
 from polymodel.errors import GraphError, ShapeError
 from polymodel.graph import Graph
+from polymodel.optim.gather import Gathered
 from polymodel.plan import Plan
 from polymodel.spec import TensorSpec, bind_dims, numpy_dtype
 from polymodel_tensorflow import optimizers
@@ -37,7 +38,7 @@ class TensorFlowProgram(Program):
             self.variables: dict[str, dict[str, Any]] = {
                 "parameters": {n: self._variable(n, a) for n, a in self.held(graph.parameters).items()},
                 "buffers": {n: self._variable(n, a) for n, a in self.held(graph.buffers).items()},
-                "slots": {n: self._variable(n, a) for n, a in self.slot_values().items()},
+                "slots": {n: self._variable(n, a) for n, a in self.held_slots().items()},
             }
         self._native: Any = None
 
@@ -140,7 +141,8 @@ class TensorFlowProgram(Program):
             gradients = {n: tf.zeros_like(self.variables["parameters"][n]) for n in names}
             pairs = zip(used, tf.gradients(loss, [feeds[n][0] for n in used]), strict=True)
             gradients.update((n, tf.convert_to_tensor(g)) for n, g in pairs if g is not None)
-            gradients = optimizers.clipped(training.clip, gradients, dtype)
+            if not isinstance(training.optimizer, Gathered):  # which clips what it has put together
+                gradients = optimizers.clipped(training.clip, gradients, dtype)
             updates = [(self.variables["buffers"][b], values.get(n)) for b, n in training.graph.updates.items()]
             by_name = dict(zip(scalar_names, tf.unstack(scalars), strict=True))
             self._update(training, gradients, updates, by_name, dtype, tf.math.is_finite(loss), jit)
@@ -168,15 +170,17 @@ class TensorFlowProgram(Program):
         jit: bool,
     ) -> None:
         """Write parameters, slots and buffers, unless the loss is not finite."""
-        parameters, slots = self.variables["parameters"], self.variables["slots"]
+        parameters, layouts = self.variables["parameters"], self._layouts
+        slots = {n: v for n, v in self.variables["slots"].items() if n.partition("/")[0] in training.optimizer.slots}
+        clip = training.clip if isinstance(training.optimizer, Gathered) else None
         if jit:
-            optimizers.formula_update(training.optimizer, parameters, gradients, slots, scalars, dtype, finite)
+            optimizers.formula_update(training.optimizer, parameters, gradients, slots, scalars, dtype, layouts, finite, clip)
             for variable, value in buffers:
                 variable.assign(tf.where(finite, value, variable.read_value()), read_value=False)
             return
 
         def write() -> Any:
-            optimizers.fused_update(training.optimizer, parameters, gradients, slots, scalars, dtype)
+            optimizers.fused_update(training.optimizer, parameters, gradients, slots, scalars, dtype, layouts, clip)
             for variable, value in buffers:
                 variable.assign(value, read_value=False)
             return tf.constant(True)

@@ -42,7 +42,7 @@ class TorchProgram(Program):
         self._state: dict[str, dict[str, torch.Tensor]] = {
             "parameters": {n: self._tensor(n, v) for n, v in self.held(graph.parameters).items()},
             "buffers": {n: self._tensor(n, v) for n, v in self.held(graph.buffers).items()},
-            "slots": {n: self._tensor(n.split("/", 1)[1], v) for n, v in self.slot_values().items()},
+            "slots": {n: self._tensor(n.split("/", 1)[1], v) for n, v in self.held_slots().items()},
         }
         trainable = set(graph.trainable if training is None else training.graph.trainable)
         for name in trainable:
@@ -59,6 +59,11 @@ class TorchProgram(Program):
                 self._state["parameters"], self._state["buffers"], self.graph.inputs, self._native_forward
             )
         return self._native
+
+    def read(self, value: Any) -> np.ndarray:
+        """From any device."""
+        array = to_numpy(value) if isinstance(value, torch.Tensor) else np.asarray(value)
+        return array.astype(np.float64)
 
     def synchronize(self) -> None:
         """Wait for the CUDA device."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any, final
@@ -105,9 +105,17 @@ def unpack_graph(prefix: str, header: Mapping[str, Any], arrays: Mapping[str, np
 
 def pack_rule(rule: Optimizer | Clip) -> dict[str, Any]:
     """An update rule or clipping as its class and fields."""
-    assert is_dataclass(rule)
-    assert not isinstance(rule, type)
-    return {"class": f"{type(rule).__module__}:{type(rule).__qualname__}", "fields": asdict(rule)}
+    packed: dict[str, Any] = _packed(rule)
+    return packed
+
+
+def _packed(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        name = f"{type(value).__module__}:{type(value).__qualname__}"
+        return {"class": name, "fields": {f.name: _packed(getattr(value, f.name)) for f in fields(value)}}
+    if isinstance(value, tuple | list):
+        return [_packed(v) for v in value]
+    return {k: _packed(v) for k, v in value.items()} if isinstance(value, Mapping) else value
 
 
 def unpack_rule(packed: Mapping[str, Any]) -> Any:
@@ -115,8 +123,15 @@ def unpack_rule(packed: Mapping[str, Any]) -> Any:
     module, _, name = packed["class"].partition(":")
     if not module.startswith(_TRUSTED):
         raise ValueError(f"refused to make {packed['class']}: it is none of {', '.join(_TRUSTED)}")
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in packed["fields"].items()}
-    return _load(module, name)(**fields)
+    return _load(module, name)(**{k: _unpacked(v) for k, v in packed["fields"].items()})
+
+
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_unpacked(v) for v in value)
+    if isinstance(value, Mapping):
+        return unpack_rule(value) if set(value) == {"class", "fields"} else {k: _unpacked(v) for k, v in value.items()}
+    return value
 
 
 @cache

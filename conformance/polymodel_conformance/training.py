@@ -25,16 +25,13 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def initial_state(training: Training) -> dict[str, np.ndarray]:
-    """Parameters, buffers and zero slots of a graph, "parameters/NAME", "buffers/NAME", "slots/SLOT/NAME"."""
-    graph = training.graph
+    """Parameters, buffers and first slots of a graph, "parameters/NAME", "buffers/NAME", "slots/SLOT/NAME"."""
+    graph, rule = training.graph, training.optimizer
+    starts = {n: rule.start(n, graph.parameters[n]) for n in graph.trainable}
     return {
         **{f"parameters/{n}": v for n, v in graph.parameters.items()},
         **{f"buffers/{n}": v for n, v in graph.buffers.items()},
-        **{
-            f"slots/{s}/{n}": np.zeros_like(graph.parameters[n])
-            for s in training.optimizer.slots
-            for n in graph.trainable
-        },
+        **{f"slots/{k}/{n}": found[k] for k in rule.slots for n, found in starts.items() if k in found},
     }
 
 
@@ -50,7 +47,8 @@ def update_of(training: Training, state: Arrays, lr: float, step: int) -> Update
     fixed = {k: np.asarray(v, np.float64) for k, v in training.optimizer.scalars(lr, step).items()}
     for n in graph.trainable:
         fixed[f"p/{n}"] = state[f"parameters/{n}"]
-        fixed.update({f"{s}/{n}": state[f"slots/{s}/{n}"] for s in training.optimizer.slots})
+        shapes = training.optimizer.slot_shapes(n, graph.parameters[n].shape)
+        fixed.update({f"{s}/{n}": state[f"slots/{s}/{n}"] for s in shapes})
 
     def update(gradients: Arrays, noise: Noise | None, kinks: Kinks) -> dict[str, np.ndarray]:
         new = evaluate(plan, {**fixed, **gradients}, noise=noise, kinks=kinks, record=False)

@@ -14,23 +14,48 @@ if TYPE_CHECKING:
 class Callback(ABC):  # noqa: B024  every hook may be left out
     """Hooks around a fit. Every hook may be left out; a step costs nothing for callbacks without `on_step`.
 
+    Callbacks are called in ascending order of `order`, those of one order as they were given:
+
+        on_start
+            for each epoch: on_epoch_start
+                for each step: on_step
+                for an epoch with validation: on_validation_start, and, in descending order, on_validation_end
+            on_epoch
+        on_end
+
     Attributes:
-        order: callbacks run in ascending order: those that write what others have decided come later.
+        order: -10 and less change what is trained, 0 to 10 decide, 20 to 50 write what was decided, 100 saves it all.
+        ends_on_nan: whether a loss that is not finite ends the fit, instead of raising NonFiniteLoss.
     """
 
     order: ClassVar[int] = 0
+    ends_on_nan: ClassVar[bool] = False
 
     def on_start(self, fit: Fit) -> None:  # noqa: B027  a hook that may be left out
         """Before the first step, after a checkpoint was read."""
 
+    def on_epoch_start(self, fit: Fit) -> None:  # noqa: B027
+        """Before the first step of an epoch that this fit does, or goes on with."""
+
     def on_step(self, fit: Fit) -> None:  # noqa: B027
         """After each step was handed to the device. Reading a loss here would wait for it: do not."""
+
+    def on_validation_start(self, fit: Fit) -> None:  # noqa: B027
+        """Before samples are evaluated."""
+
+    def on_validation_end(self, fit: Fit) -> None:  # noqa: B027
+        """After that."""
 
     def on_epoch(self, fit: Fit, row: Row) -> None:  # noqa: B027
         """After an epoch and its validation, with its row of the history."""
 
     def on_end(self, fit: Fit) -> None:  # noqa: B027
         """When the fit ends, for whatever reason."""
+
+    @property
+    def sees_steps(self) -> bool:
+        """Whether `on_step` does anything."""
+        return type(self).on_step is not Callback.on_step
 
     @property
     def key(self) -> str:

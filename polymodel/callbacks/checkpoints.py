@@ -80,7 +80,7 @@ class Checkpoints(Callback):
             self._mark(self.best)  # a run killed between saving and marking
 
     def on_step(self, fit: Fit) -> None:
-        if self.every_steps and fit.trainer.step % self.every_steps == 0 and fit.batch < fit.batches:
+        if self.every_steps and fit.trainer.step % self.every_steps == 0 and fit.batch != fit.batches:
             self._save(fit)
 
     def on_epoch(self, fit: Fit, row: Row) -> None:

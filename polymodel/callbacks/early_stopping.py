@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, final
+
+import numpy as np
 
 from polymodel.callbacks.base import Callback
 from polymodel.callbacks.monitor import Mode, Monitor
@@ -25,6 +28,8 @@ class EarlyStopping(Callback):
         patience: epochs without a better value that end the fit, >= 1.
         min_delta: by how much a value must be better.
         mode: "min", "max" or "auto"; see Monitor.
+        restore_best: at the end of the fit, take back parameters and buffers of the best epoch (of this process: a resumed fit
+            that finds nothing better keeps its last ones, and says so in `fit.reason`).
 
     Raises:
         ConfigError: an impossible value; at the start of a fit, a column that it will not have.
@@ -37,13 +42,20 @@ class EarlyStopping(Callback):
     order: ClassVar[int] = 10
 
     def __init__(
-        self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, mode: Mode = "auto"
+        self,
+        monitor: str = "val_loss",
+        patience: int = 5,
+        min_delta: float = 0.0,
+        mode: Mode = "auto",
+        restore_best: bool = False,
     ) -> None:
         if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
             raise ConfigError(f"patience must be an integer of 1 or more, received {patience!r}")
         self.monitor = Monitor(monitor, mode, min_delta)
         self.patience = patience
         self.waited = 0
+        self.restore_best = restore_best
+        self._best: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None = None
 
     def on_start(self, fit: Fit) -> None:
         self.monitor.check(fit.columns)
@@ -52,8 +64,19 @@ class EarlyStopping(Callback):
     def on_epoch(self, fit: Fit, row: Row) -> None:
         if self.monitor.column not in row:
             return
-        self.waited = 0 if self.monitor.improved(row) else self.waited + 1
+        better = self.monitor.improved(row)
+        self.waited = 0 if better else self.waited + 1
+        if better and self.restore_best:
+            self._best = fit.trainer.program.parameters, fit.trainer.program.buffers
         self._decide(fit)
+
+    def on_end(self, fit: Fit) -> None:
+        if not self.restore_best:
+            return
+        if self._best is not None:
+            fit.trainer.program.parameters, fit.trainer.program.buffers = self._best
+        elif not math.isnan(self.monitor.best):
+            fit.stop("the best epoch lies before the checkpoint that this fit began with: load the best checkpoint")
 
     def _decide(self, fit: Fit) -> None:
         if self.waited >= self.patience:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, final
 
 from polymodel.errors import ConfigError
 from polymodel.history import from_word, to_word
+from polymodel.losses import LOSSES
 
 Mode: TypeAlias = Literal["auto", "min", "max"]
 
@@ -19,7 +20,7 @@ class Monitor:
 
     Args:
         column: "loss", "val_loss", "val_accuracy", ...
-        mode: whether less or more is better; "auto" takes less for names that end with "loss" or "error".
+        mode: whether less or more is better; "auto" takes less for losses, errors and perplexity, by the end of the name.
         min_delta: by how much a value must be better, >= 0.
 
     Raises:
@@ -38,7 +39,7 @@ class Monitor:
             raise ConfigError(f"min_delta must be 0 or more, received {min_delta}")
         self.column = column
         self.min_delta = min_delta
-        less = mode == "min" or (mode == "auto" and column.endswith(("loss", "error")))
+        less = mode == "min" or (mode == "auto" and column.endswith(("loss", "error", "rmse", "perplexity", *LOSSES)))
         self.sign = 1.0 if less else -1.0
         self.best = math.nan
 

@@ -46,7 +46,7 @@ class Progress(Callback):
             TimeRemainingColumn(), TextColumn("{task.fields[last]}"), console=console, auto_refresh=False,
         )
         self._bar.start()
-        self._task = self._bar.add_task("", total=fit.epochs * fit.batches, completed=fit.done, last="")
+        self._task = self._bar.add_task("", total=None, completed=fit.done, last="")
         self._show(fit)
 
     def on_step(self, fit: Fit) -> None:
@@ -68,5 +68,8 @@ class Progress(Callback):
         assert self._bar is not None
         assert self._task is not None
         current = min(fit.epoch + (fit.batch > 0), fit.epochs)
-        self._bar.update(self._task, completed=fit.done, description=f"epoch {current}/{fit.epochs}", refresh=True)
+        total = None if fit.batches is None else fit.epochs * fit.batches
+        self._bar.update(
+            self._task, total=total, completed=fit.done, description=f"epoch {current}/{fit.epochs}", refresh=True,
+        )
         self._next = time.monotonic() + _PERIOD

@@ -3,68 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from polymodel.builder import Builder
 from polymodel.errors import GraphError
+from polymodel.goal import Goal
 from polymodel.graph import Graph
-from polymodel.losses import Loss
-from polymodel.metrics import Metric
 from polymodel.nn.module import Module, tensors
 from polymodel.nn.trace import Call, Trace
 from polymodel.spec import TensorSpec
 from polymodel.tensor import Tensor
-
-TARGET = "target"
-"""Name of the graph input that holds what the loss compares with."""
-
-LOSS = "loss"
-"""Name of the loss among the outputs."""
-
-
-@final
-@dataclass(frozen=True)
-class Goal:
-    """What is added behind a model's outputs.
-
-    Attributes:
-        loss: added as output "loss", of one of the model's outputs and the input "target"; None adds nothing.
-        metrics: each added as an output under its name.
-        output: name of the output that loss and metrics see; the first when None.
-    """
-
-    loss: Loss | None = None
-    metrics: tuple[Metric, ...] = ()
-    output: str | None = None
-
-    def attach(self, b: Builder) -> None:
-        """Add the target, the loss and the metrics.
-
-        Raises:
-            GraphError: there are metrics but no loss to say what the target is, a name is taken, or the model has no
-                such output.
-        """
-        if self.loss is None:
-            if self.metrics:
-                raise GraphError("metrics need a loss, which says what the target looks like: pass loss= too")
-            return
-        outputs = b.outputs_so_far()
-        name = next(iter(outputs)) if self.output is None else self.output
-        if name not in outputs:
-            raise GraphError(f"the model has no output {name!r} for the loss; its outputs are {', '.join(outputs)}")
-        output = outputs[name]
-        target = b.input(TARGET, self.loss.target(output.spec))
-        with b.at(LOSS):
-            loss = self.loss.build(b, output, target)
-        b.output(LOSS, loss)
-        for metric in self.metrics:
-            with b.at(metric.name):
-                value = metric.build(b, output, target)
-            b.output(metric.name, value)
 
 
 def build(

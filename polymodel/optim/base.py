@@ -24,15 +24,36 @@ class Optimizer(ABC):
     Attributes:
         name: the word in configurations and checkpoints; backends look fused kernels up by it.
         lr: learning rate when no schedule says otherwise.
+        positional: whether the formula depends on which axis is which, so that it must see tensors in ONNX's order of axes.
     """
 
     name: ClassVar[str]
     lr: float
+    positional: ClassVar[bool] = False
 
     @property
     @abstractmethod
     def slots(self) -> tuple[str, ...]:
-        """Names of the tensors kept for each parameter, all of its shape and dtype, zero at the start."""
+        """Names of the tensors kept for parameters, all of their dtype."""
+
+    def slot_shapes(self, name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """The slots of one parameter, with their shapes: all of them, of the parameter's shape, unless a rule says otherwise.
+
+        A slot has as many axes as its parameter, so that it can lie in memory as the parameter does.
+        """
+        return dict.fromkeys(self.slots, shape)
+
+    def start(self, name: str, value: np.ndarray) -> dict[str, np.ndarray]:
+        """The slots of one parameter before the first step: zeros unless a rule says otherwise."""
+        return {k: np.zeros(s, value.dtype) for k, s in self.slot_shapes(name, value.shape).items()}
+
+    def rule_for(self, name: str) -> Optimizer:
+        """What updates one parameter: itself, unless parameters are treated differently."""
+        return self
+
+    def gathered(self, b: Builder, g: Tensor, slots: Mapping[str, Tensor], s: Mapping[str, Tensor]) -> Tensor:
+        """The gradient of one parameter before it is clipped: as it is, unless it is put together from parts."""
+        return g
 
     @abstractmethod
     def scalars(self, lr: float, step: int) -> dict[str, float]:

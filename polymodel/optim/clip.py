@@ -57,4 +57,25 @@ class ClipValue:
         }
 
 
-Clip: TypeAlias = ClipNorm | ClipValue
+@final
+@dataclass(frozen=True)
+class ClipParameterNorm:
+    """Scale the gradient of each parameter by min(1, max_norm / (norm + 1e-6)), norm being its own L2 norm.
+
+    Keras calls this clipnorm, and ClipNorm global_clipnorm.
+
+    Args:
+        max_norm: largest L2 norm of one gradient, > 0.
+    """
+
+    max_norm: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "max_norm", hyper("max_norm", self.max_norm))
+
+    def apply(self, b: Builder, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The clipped gradients."""
+        return {n: ClipNorm(self.max_norm).apply(b, {n: g})[n] for n, g in gradients.items()}
+
+
+Clip: TypeAlias = ClipNorm | ClipParameterNorm | ClipValue

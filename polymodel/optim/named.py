@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
-from polymodel.errors import ConfigError
+from polymodel.errors import ConfigError, GraphError
 from polymodel.optim.adadelta import Adadelta
+from polymodel.optim.adafactor import Adafactor
 from polymodel.optim.adagrad import Adagrad
 from polymodel.optim.adam import Adam, AdamW
 from polymodel.optim.adamax import Adamax
+from polymodel.optim.average import Averaged
 from polymodel.optim.base import Optimizer
 from polymodel.optim.chains import Chain, Warmup
-from polymodel.optim.clip import Clip, ClipNorm, ClipValue
+from polymodel.optim.clip import Clip, ClipNorm, ClipParameterNorm, ClipValue
+from polymodel.optim.constraints import CONSTRAINTS, Constrained, Constraint
 from polymodel.optim.cycles import Cosine, CosineRestarts, OneCycle
+from polymodel.optim.groups import Group, Groups
 from polymodel.optim.lamb import LAMB
 from polymodel.optim.lion import Lion
 from polymodel.optim.nadam import NAdam
@@ -24,7 +29,7 @@ from polymodel.optim.schedules import Constant, Exponential, InverseSqrt, MultiS
 from polymodel.optim.sgd import SGD
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    c.name: c for c in (SGD, Adam, AdamW, Adamax, NAdam, RMSprop, Adagrad, Adadelta, Lion, LAMB)
+    c.name: c for c in (SGD, Adam, AdamW, Adamax, NAdam, RMSprop, Adagrad, Adadelta, Lion, LAMB, Adafactor)
 }
 SCHEDULES: dict[str, type[Schedule]] = {
     c.name: c
@@ -32,12 +37,19 @@ SCHEDULES: dict[str, type[Schedule]] = {
         Constant, Step, MultiStep, Exponential, Polynomial, InverseSqrt, Cosine, CosineRestarts, OneCycle, Warmup, Chain,
     )
 }
+CLIPS: dict[str, Callable[[float], Clip]] = {"norm": ClipNorm, "parameter_norm": ClipParameterNorm, "value": ClipValue}
 
 T = TypeVar("T")
 
 
 def get_optimizer(spec: str | Mapping[str, Any] | Optimizer) -> Optimizer:
     """The optimizer that a word, a mapping with "name" or an optimizer stands for.
+
+    Besides the hyperparameters of the rule a mapping may have
+
+        groups:       [{match: "*.bias", weight_decay: 0}, ...]; see Groups
+        constraints:  [{name: max_norm, match: "conv*.weight", max_norm: 3}, ...]; see constraints.py
+        ema:          a decay, or {decay: 0.999, warmup: true}; see Averaged
 
     Raises:
         ConfigError: an unknown name, an unknown hyperparameter or an impossible value, by its dotted name.
@@ -46,7 +58,82 @@ def get_optimizer(spec: str | Mapping[str, Any] | Optimizer) -> Optimizer:
         >>> get_optimizer({"name": "sgd", "lr": 0.5, "momentum": 0.5})
         SGD(lr=0.5, momentum=0.5, weight_decay=0.0, nesterov=False)
     """
-    return spec if isinstance(spec, Optimizer) else _make(spec, OPTIMIZERS, "optimizer")
+    if isinstance(spec, Optimizer):
+        return spec
+    if not isinstance(spec, Mapping):
+        return _make(spec, OPTIMIZERS, "optimizer")
+    own = {k: v for k, v in spec.items() if k not in ("groups", "constraints", "ema")}
+    try:
+        return _wrapped(_make(own, OPTIMIZERS, "optimizer"), spec)
+    except ConfigError as error:
+        words = str(error)
+        raise ConfigError(words if words.startswith("optimizer") else f"optimizer.{words}") from None
+
+
+def get_constraint(spec: Mapping[str, Any] | Constraint, where: str = "constraints") -> Constraint:
+    """The constraint that a mapping with "name" and "match" stands for.
+
+    Raises:
+        ConfigError: as get_optimizer.
+
+    Example:
+        >>> get_constraint({"name": "max_norm", "match": "head.*", "max_norm": 3})
+        MaxNorm(match='head.*', max_norm=3.0)
+    """
+    return spec if isinstance(spec, Constraint) else _make(spec, CONSTRAINTS, where)
+
+
+def _wrapped(rule: Optimizer, spec: Mapping[str, Any]) -> Optimizer:
+    """A rule with groups, constraints and an average around it, in this order."""
+    for key in ("groups", "constraints"):
+        if not isinstance(spec.get(key, []), list | tuple):
+            raise ConfigError(f"{key}: expected a list, received {spec[key]!r}")
+    if spec.get("groups"):
+        rule = Groups(rule, tuple(_group(g, f"groups.{i}") for i, g in enumerate(spec["groups"])))
+    if spec.get("constraints"):
+        found = (get_constraint(c, f"constraints.{i}") for i, c in enumerate(spec["constraints"]))
+        rule = Constrained(rule, tuple(found))
+    ema = spec.get("ema")
+    if ema is None:
+        return rule
+    options = dict(ema) if isinstance(ema, Mapping) else {"decay": ema}
+    for key in options:
+        if key not in ("decay", "warmup"):
+            raise ConfigError(unknown(f"ema.{key}", key, ("decay", "warmup")))
+    return Averaged(rule, **options)
+
+
+def _group(spec: Any, where: str) -> Group:
+    if isinstance(spec, Group):
+        return spec
+    if not isinstance(spec, Mapping) or "match" not in spec:
+        raise ConfigError(f"{where}: expected a mapping with a key 'match', received {spec!r}")
+    match = spec["match"]
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k != "match"}
+    return Group((match,) if isinstance(match, str) else tuple(match), options)
+
+
+def innermost(rule: Optimizer) -> Optimizer:
+    """The rule inside of groups, constraints and averages."""
+    while isinstance(rule, Averaged | Constrained | Groups):
+        rule = rule.base if isinstance(rule, Groups) else rule.inner
+    return rule
+
+
+def check_patterns(rule: Optimizer, names: Sequence[str]) -> None:
+    """Refuse patterns of groups and constraints that match no parameter.
+
+    Raises:
+        GraphError: names the pattern.
+    """
+    inner = rule.inner if isinstance(rule, Averaged | Constrained) else None
+    if inner is not None:
+        check_patterns(inner, names)
+    for pattern in rule.patterns() if isinstance(rule, Constrained | Groups) else ():
+        if not any(fnmatchcase(n, pattern) for n in names):
+            raise GraphError(
+                f"optimizer: pattern {pattern!r} matches no trained parameter; there are {', '.join(names[:12]) or 'none'}"
+            )
 
 
 def get_schedule(spec: str | Mapping[str, Any] | Schedule | None, where: str = "schedule") -> Schedule:
@@ -72,7 +159,9 @@ def get_schedule(spec: str | Mapping[str, Any] | Schedule | None, where: str = "
 
 
 def get_clip(spec: Mapping[str, Any] | Clip | None) -> Clip | None:
-    """Clipping from {"norm": x} or {"value": x}; None is none.
+    """Clipping from {"norm": x}, {"parameter_norm": x} or {"value": x}; None is none.
+
+    "norm" is of all gradients together (Keras: global_clipnorm), "parameter_norm" of each by itself (Keras: clipnorm).
 
     Raises:
         ConfigError: another key, both of them, or an impossible value.
@@ -81,14 +170,14 @@ def get_clip(spec: Mapping[str, Any] | Clip | None) -> Clip | None:
         >>> get_clip({"norm": 1.0})
         ClipNorm(max_norm=1.0)
     """
-    if spec is None or isinstance(spec, ClipNorm | ClipValue):
+    if spec is None or isinstance(spec, ClipNorm | ClipParameterNorm | ClipValue):
         return spec
     if not isinstance(spec, Mapping) or len(spec) != 1:
         raise ConfigError(f"clip is {{'norm': x}} or {{'value': x}}, received {spec!r}")
     key, value = next(iter(spec.items()))
-    if key not in ("norm", "value"):
-        raise ConfigError(unknown(f"clip.{key}", key, ("norm", "value")))
-    return ClipNorm(value) if key == "norm" else ClipValue(value)
+    if key not in CLIPS:
+        raise ConfigError(unknown(f"clip.{key}", key, CLIPS))
+    return CLIPS[key](value)
 
 
 def describe(item: Any) -> Any:
@@ -98,6 +187,13 @@ def describe(item: Any) -> Any:
         >>> describe(SGD(0.5))["name"]
         'sgd'
     """
+    if isinstance(item, Averaged):
+        return {**describe(item.inner), **item.words()}
+    if isinstance(item, Constrained):
+        return {**describe(item.inner), "constraints": [describe(c) for c in item.constraints]}
+    if isinstance(item, Groups):
+        groups = [{"match": list(g.patterns), **{k: describe(v) for k, v in g.options.items()}} for g in item.groups]
+        return {**describe(item.base), "groups": groups}
     if is_dataclass(item) and not isinstance(item, type):
         name = {"name": item.name} if hasattr(item, "name") else {}
         return {**name, **{f.name: describe(getattr(item, f.name)) for f in fields(item)}}

@@ -28,14 +28,23 @@ def update_graph(optimizer: Optimizer, specs: Mapping[str, TensorSpec], clip: Cl
         dtype = next(iter(specs.values())).dtype
         params = {n: b.input(f"p/{n}", s) for n, s in specs.items()}
         grads = {n: b.input(f"g/{n}", s) for n, s in specs.items()}
-        slots = {n: {k: b.input(f"{k}/{n}", s) for k in optimizer.slots} for n, s in specs.items()}
+        slots = {
+            n: {k: b.input(f"{k}/{n}", TensorSpec(shape, dtype)) for k, shape in _slot_shapes(optimizer, n, s).items()}
+            for n, s in specs.items()
+        }
         scalars = {k: b.input(k, TensorSpec((), dtype)) for k in optimizer.scalars(optimizer.lr, 1)}
+        grads = {n: optimizer.gathered(b, g, slots[n], scalars) for n, g in grads.items()}
         if clip is not None:
             grads = clip.apply(b, grads)
         for name in specs:
             with b.scope(name):
-                p, new = optimizer.update(b, params[name], grads[name], slots[name], scalars)
-            b.output(f"new/p/{name}", p)
+                p, new = optimizer.rule_for(name).update(b, params[name], grads[name], slots[name], scalars)
+            if p is not params[name]:
+                b.output(f"new/p/{name}", p)
             for k, v in new.items():
                 b.output(f"new/{k}/{name}", v)
     return b.finish()
+
+
+def _slot_shapes(optimizer: Optimizer, name: str, spec: TensorSpec) -> dict[str, tuple[int, ...]]:
+    return optimizer.slot_shapes(name, tuple(d for d in spec.shape if isinstance(d, int)))

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from polymodel import losses, models, nn
+from polymodel import losses, metrics, models, nn
 from polymodel_conformance.corpus.layers import LAYERS
 from polymodel_conformance.corpus.losses import LOSSES
+from polymodel_conformance.corpus.metrics import GROUPS
 from polymodel_conformance.levels import LEVELS, PROFILES, cases_of
 from polymodel_conformance.levels.integrity import FEWEST
 from polymodel_conformance.run import collect
@@ -45,6 +46,16 @@ def test_every_layer_is_judged() -> None:
 def test_every_loss_is_judged() -> None:
     classes = {c for c in vars(losses).values() if inspect.isclass(c) and issubclass(c, losses.Loss) and c is not losses.Loss}
     assert classes <= {type(loss) for loss, _ in LOSSES.values()}
+
+
+def test_every_metric_is_judged() -> None:
+    def graphs(kind: type[metrics.Metric]) -> object:
+        return kind.build  # metrics of one graph differ in what the host makes of it
+
+    classes = {c for c in vars(metrics).values() if inspect.isclass(c) and issubclass(c, metrics.Metric)}
+    classes -= {metrics.Metric, metrics.StreamingMetric}
+    judged = {graphs(type(m)) for _, chosen in GROUPS.values() for m in chosen}
+    assert {graphs(c) for c in classes} <= judged
 
 
 def test_every_reference_model_is_trained_with_both_rules_for_twenty_steps() -> None:

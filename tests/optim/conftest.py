@@ -32,7 +32,7 @@ def run() -> Run:
         graph = update_graph(optimizer, specs, clip)
         evaluator = ReferenceEvaluator(graph.proto())
         parameters = dict(start)
-        slots = {f"{k}/{n}": np.zeros_like(a) for k in optimizer.slots for n, a in start.items()}
+        slots = {f"{k}/{n}": a for n, p in start.items() for k, a in optimizer.start(n, p).items()}
         for i, gradient in enumerate(gradients):
             scalars = optimizer.scalars(optimizer.lr if lrs is None else lrs[i], i + 1)
             feeds = {f"p/{n}": a for n, a in parameters.items()}

@@ -19,6 +19,7 @@ from polymodel_conformance.corpus.entry import Entry
 from polymodel_conformance.corpus.generated import generated
 from polymodel_conformance.corpus.layers import layers
 from polymodel_conformance.corpus.losses import with_losses
+from polymodel_conformance.corpus.metrics import with_metrics
 from polymodel_conformance.corpus.official import official
 from polymodel_conformance.corpus.special import special
 
@@ -30,6 +31,7 @@ PARTS: dict[str, Callable[[], Iterable[Entry]]] = {
     "layers": lambda: layers(training=False),
     "layers in training": lambda: layers(training=True),
     "losses": with_losses,
+    "metrics": with_metrics,
     "standard": official,
 }
 """Parts of the corpus by name. The last one comes with the onnx package and is another one in another version of it."""

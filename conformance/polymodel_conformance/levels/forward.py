@@ -1,4 +1,4 @@
-"""Level 1: the values of operators, layers and losses."""
+"""Level 1: the values of operators, layers, losses and metrics."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from polymodel_conformance.corpus.entry import Entry
 from polymodel_conformance.corpus.generated import generated
 from polymodel_conformance.corpus.layers import layers
 from polymodel_conformance.corpus.losses import with_losses
+from polymodel_conformance.corpus.metrics import with_metrics
 from polymodel_conformance.corpus.official import official
 from polymodel_conformance.corpus.special import special
 
 
 def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
-    """Operators of the standard's tests (all but in the shortest profile), generated calls, special values, layers, losses."""
+    """Operators of the standard's tests (all but in the shortest profile), generated calls, special values, layers, losses,
+    metrics."""
     standard = () if profile == "smoke" else official()
-    for entry in (*generated(), *special(), *standard, *layers(training=False), *with_losses()):
+    whole = (*layers(training=False), *with_losses(), *with_metrics())
+    for entry in (*generated(), *special(), *standard, *whole):
         if entry.within(profile):
             yield case_of(entry, seed)
 
 
 def case_of(entry: Entry, seed: int = 0) -> GraphCase:
-    """The values of a computation. Whole layers and losses must run on every backend."""
+    """The values of a computation. Whole layers, losses and metrics must run on every backend."""
     group = entry.name.partition("/")[0]
     outputs = ("y", "loss") if group == "loss" else None
     return GraphCase(
         f"forward/{entry.name}", 1, entry.graph, entry.draw, outputs=outputs, official=entry.official,
-        claimed=group not in ("layer", "loss"), tries=1 if entry.official is not None else 8, seed=seed,
+        claimed=group not in ("layer", "loss", "metric"), tries=1 if entry.official is not None else 8, seed=seed,
     )

@@ -19,16 +19,25 @@ from polymodel.optim import (
     LAMB,
     SGD,
     Adadelta,
+    Adafactor,
     Adagrad,
     Adam,
     Adamax,
     AdamW,
+    Averaged,
     ClipNorm,
+    ClipParameterNorm,
     ClipValue,
+    Constrained,
+    Group,
+    Groups,
     Lion,
+    MaxNorm,
     NAdam,
+    NonNegative,
     Optimizer,
     RMSprop,
+    UnitNorm,
 )
 from polymodel.optim.clip import Clip
 from polymodel.options import Training
@@ -66,6 +75,11 @@ RULES: dict[str, tuple[Optimizer, Clip | None]] = {
     "adadelta": (Adadelta(1.0, weight_decay=0.01), None),
     "lion": (Lion(1e-4, weight_decay=0.1), None),
     "lamb": (LAMB(1e-3), ClipNorm(1.0)),
+    "adafactor": (Adafactor(1e-2, weight_decay=0.01), None),
+    "adam_clip_parameter_norm": (Adam(1e-3), ClipParameterNorm(0.5)),
+    "adamw_groups": (Groups(AdamW(1e-3), (Group("b", {"weight_decay": 0.0, "lr": 1e-2}),)), ClipNorm(1.0)),
+    "sgd_averaged": (Averaged(SGD(0.1, momentum=0.9), 0.99, warmup=True), None),
+    "sgd_constrained": (Constrained(SGD(0.1), (MaxNorm("a", 1.0), NonNegative("b"), UnitNorm("zero"))), None),
 }
 SHAPES = {"a": (17, 5), "b": (33,), "zero": (8, 3, 2, 2), "small": (6, 7)}
 SMOKE = frozenset(("sgd_momentum", "sgd_nesterov", "adam", "adamw"))
@@ -138,7 +152,7 @@ class UpdateCase(Case):
 
 def _possible(slot: str, noise: np.ndarray) -> np.ndarray:
     """Random values as a slot may hold them: what sums squares or sizes is not negative, and large beside a mean's square."""
-    if any(word in slot for word in ("exp_avg_sq", "square_avg", "acc_delta", "slots/sum")):
+    if any(word in slot for word in ("exp_avg_sq", "square_avg", "acc_delta", "slots/sum", "_var", "variance")):
         noise = np.square(noise)
         return noise + 1e-3 if "square_avg" in slot else noise
     return np.abs(noise) if "exp_inf" in slot else noise * 1e-2 if "grad_avg" in slot else noise

@@ -21,7 +21,7 @@ class NumpyProgram(Program):
         self, backend: Backend, graph: Graph, device: str, training: Training | None, options: CompileOptions
     ) -> None:
         super().__init__(backend, graph, device, training, options)
-        roles = {"parameters": self.held(graph.parameters), "buffers": self.held(graph.buffers), "slots": self.slot_values()}
+        roles = {"parameters": self.held(graph.parameters), "buffers": self.held(graph.buffers), "slots": self.held_slots()}
         self._state = {role: {n: np.array(v) for n, v in values.items()} for role, values in roles.items()}
 
     @property

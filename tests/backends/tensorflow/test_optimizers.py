@@ -32,7 +32,7 @@ def run(rule: Any, fused: bool, dtype: str = "float64", steps: int = 4) -> dict[
         gradients = {n: tf.constant(rng.standard_normal(p.shape).astype(dtype)) for n, p in parameters.items()}
         scalars = {n: tf.constant(v, dtype) for n, v in rule.scalars(rule.lr, step).items()}
         update = optimizers.fused_update if fused else optimizers.formula_update
-        update(rule, parameters, gradients, slots, scalars, dtype)
+        update(rule, parameters, gradients, slots, scalars, dtype, {})
     return {n: v.numpy() for n, v in {**parameters, **slots}.items()}
 
 
@@ -53,7 +53,7 @@ def test_bias_correction_does_not_cancel_in_float32() -> None:
         for step in (1, 2, 3):
             p.assign([0.0])
             scalars = {n: tf.constant(v, dtype) for n, v in rule.scalars(rule.lr, step).items()}
-            optimizers.fused_update(rule, {"w": p}, {"w": tf.constant([step], dtype)}, slots, scalars, dtype)
+            optimizers.fused_update(rule, {"w": p}, {"w": tf.constant([step], dtype)}, slots, scalars, dtype, {})
         lengths.append(float(p.numpy()[0]))
     assert lengths[0] == pytest.approx(lengths[1], rel=1e-6)
 

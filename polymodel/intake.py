@@ -1,0 +1,94 @@
+"""What a trainer is given to train on, checked against its model and its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from polymodel.accumulation import by_count
+from polymodel.batches import ArrayBatches, Batches, StreamBatches, as_array, check_count, class_weights, is_pair
+from polymodel.data import Samples
+from polymodel.errors import ConfigError, TrainingError
+
+if TYPE_CHECKING:
+    from polymodel.trainer import Trainer
+
+
+@final
+class Intake:
+    """Turns what a user gives into samples and batches.
+
+    Args:
+        trainer: whose model and losses they are for.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        specs, first = trainer.model.graph.specs, trainer.model.graph.outputs[0]
+        goal = trainer.goal
+        missing = [a.output for a in goal.aims if a.output is not None and a.output not in specs]
+        self.targets = [
+            (goal.target_of(a), a.loss, specs[a.output or first]) for a in (() if missing else goal.aims)
+        ]  # an output that does not exist is refused when the goal is attached
+
+    def samples(self, data: Any, class_weight: Mapping[int, float] | None = None) -> Samples:
+        """A pair or triple of arrays, checked."""
+        if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+            raise ConfigError(f"data is a pair of inputs and targets, received {type(data).__name__}")
+        training = self.trainer.program.training
+        assert training is not None
+        x, y, *rest = (as_array(a) for a in data)
+        weight = rest[0] if rest else None
+        if class_weight is not None:
+            weight = class_weights(class_weight, y) * (1.0 if weight is None else weight)
+        samples = Samples.of(training.graph, x, y, weight)
+        for name, loss, spec in self.targets:
+            loss.check(samples.arrays[name], spec)
+        return samples
+
+    def batches(
+        self,
+        data: Any,
+        batch_size: int,
+        sample_weight: np.ndarray | None = None,
+        class_weight: Mapping[int, float] | None = None,
+        steps: int | None = None,
+        seed: int | None = None,
+    ) -> Batches:
+        """Data in memory cut into batches, or a source of batches; see Trainer.fit."""
+        if steps is not None:
+            check_count("steps_per_epoch", steps)
+        if is_pair(data):
+            given = (*data[:2], sample_weight) if sample_weight is not None else data
+            return ArrayBatches(self.samples(given, class_weight), batch_size, seed, steps)
+        if sample_weight is not None:
+            raise ConfigError("sample_weight belongs to data in memory; batches bring theirs along: (x, y, sample_weight)")
+        return StreamBatches(data, lambda item: self._streamed(item, class_weight), steps)
+
+    def _streamed(self, item: Any, class_weight: Mapping[int, float] | None) -> Samples:
+        if isinstance(item, tuple | list) and len(item) == 3:
+            self.trainer.take_weights()
+        return self.samples(item, class_weight)
+
+    def shares(self, parts: Sequence[Mapping[str, np.ndarray]]) -> Sequence[float]:
+        """What share of the loss's mean over a batch the terms of each part are.
+
+        Raises:
+            TrainingError: it is another one for each of several losses.
+        """
+        found = []
+        for name, loss, _ in self.targets:
+            amounts = [loss.amount(p[name]) for p in parts]
+            total = sum(amounts)
+            if loss.reduction == "sum":
+                found.append([1.0] * len(parts))
+            else:
+                found.append([a / total for a in amounts] if total else by_count(parts))
+        if any(not np.allclose(shares, found[0], rtol=1e-12, atol=0.0) for shares in found):
+            raise TrainingError(
+                "the losses divide by different numbers (ignore_index, class weights, reduction), so their sum cannot be "
+                "accumulated over parts of a batch: use accumulate=1"
+            )
+        return found[0]
