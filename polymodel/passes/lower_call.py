@@ -20,10 +20,10 @@ _IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLi
 _IMPURE.add("Dropout")
 # Where the reference operators of onnx 1.23 refuse or mistake what the standard allows (LRN of three axes,
 # GlobalMaxPool of three axes, GatherElements of smaller indices, Gelu, ReduceLogSumExp of a
-# number), or are slow, without bound for some sizes (Einsum): the backend computes these itself.
+# number; HardSwish takes a sixth in float32), or are slow, without bound for some sizes (Einsum): the backend computes these itself.
 _LEFT = {
     "LRN", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool", "MaxPool", "AveragePool", "LpPool", "GatherElements", "Gelu",
-    "Einsum", "ReduceLogSumExp", "ConvInteger", "QLinearConv", "STFT", "MaxRoiPool",
+    "HardSwish", "Einsum", "ReduceLogSumExp", "ConvInteger", "QLinearConv", "STFT", "MaxRoiPool",
     "Conv", "ConvTranspose", "DeformConv", "Resize", "GridSample", "RoiAlign", "LSTM", "GRU", "RNN", "Attention", "Col2Im",
     "BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization",
 }

@@ -41,6 +41,10 @@ FOUND: Mapping[str, tuple[Make, Mapping[str, np.ndarray]]] = {
         lambda b, x, w, c: b.ops("LSTM", x, w, np.ones((1, 8, 2), np.float32), c, np.array([1, 3], np.int32), outputs=2, hidden_size=2),
         {"x": real(3, 2, 4), "w": real(1, 8, 4), "c": real(1, 16)},
     ),
+    "HardSwish of a constant": (
+        lambda b, x: b.op("Mul", x, b.op("HardSwish", np.array([-1.4930, 0.7]))), {"x": RNG.standard_normal((3, 2))}
+    ),
+    "the largest of nothing": (lambda b, x: b.ops("TopK", x, np.array([0]), outputs=2), {"x": real(3, 0)}),
     "a parameter": (lambda b, x: b.op("Mul", x, b.parameter("w", real(2, 3))), {"x": real(2, 3)}),
     "largest elements of a parameter": (
         lambda b, x: (b.op("GlobalMaxPool", b.parameter("w", real(2, 3, 5))), b.op("Neg", x)), {"x": real(2)}

@@ -144,7 +144,9 @@ def top_k(node: Node, x: Any, k: Any) -> tuple[Any, Any]:
     axis, last = node.axis(), node.rank(0) - 1
     count = int(node.const(1).reshape(-1)[0]) if node.is_const(1) else tf.cast(tf.reshape(k, []), tf.int32)
     turned = _swap(x, axis, last)
-    if node.attr("largest"):
+    if turned.shape[-1] == 0:  # the derivative of top_k divides by it
+        values, indices = turned, tf.zeros_like(turned, tf.int32)
+    elif node.attr("largest"):
         values, indices = tf.math.top_k(turned, count, sorted=True)
     else:
         reversed_order = tf.negative if is_float(node.dtype()) else tf.bitwise.invert
