@@ -80,7 +80,7 @@ class Backend(ABC):
             options: see CompileOptions.
 
         Raises:
-            ConfigError: a compiler that the backend does not know.
+            ConfigError: a compiler that the backend does not know, TF32 where it cannot be turned on.
             Unsupported: an operator or dtype that the backend lacks.
             DeviceUnavailable: no such device here.
         """
@@ -88,6 +88,8 @@ class Backend(ABC):
         known = ("auto", *sorted(self.capabilities().compile))
         if options.compile not in known:
             raise ConfigError(f"compile={options.compile!r}: backend {self.name!r} knows {', '.join(known)}")
+        if options.tf32 and not self.capabilities().tf32:
+            raise ConfigError(f"tf32=True: backend {self.name!r} cannot be told to use TF32; leave it False")
         return self._compile(graph, self._device(device), training, options)
 
     def _device(self, asked: str) -> str:

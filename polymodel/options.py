@@ -26,6 +26,8 @@ class CompileOptions:
         seed: seed of the random streams.
         max_iterations: iterations that all loops of one call may run on the host together (loops that data ends, or that
             are too long to be compiled); a file may ask for any number.
+        tf32: whether the factors of float32 products and convolutions may be rounded to TensorFloat-32 (11 significant
+            bits) on CUDA devices of sm_80 and newer. Nothing changes elsewhere.
     """
 
     compile: str = "auto"
@@ -34,6 +36,7 @@ class CompileOptions:
     randomness: str = "reproducible"
     seed: int = 0
     max_iterations: int = 100_000
+    tf32: bool = False
 
 
 @final
@@ -79,6 +82,9 @@ class Capabilities:
         dynamic_sizes: whether a program may hold sizes that are known only once they are computed.
         cuda: whether it has code for CUDA devices.
         cuda_note: why a CUDA device may be missing here, for the message that says so.
+        cuda_architectures: compute capabilities (times 10) of the oldest and the newest card that its build has kernels
+            for; None where it has code for newer ones too.
+        tf32: whether CompileOptions.tf32 can be turned on.
         notes: true limits of the framework, for people.
         partial: whether operators, or calls of operators, may be missing. What such a backend refuses with Unsupported is
             "unclaimed" for the conformance suite; from any other backend it is an error.
@@ -88,6 +94,8 @@ class Capabilities:
     compile: frozenset[str] = frozenset({"native"})
     cuda: bool = True
     cuda_note: str = ""
+    cuda_architectures: tuple[int, int] | None = None
+    tf32: bool = False
     dynamic_sizes: bool = True
     notes: tuple[str, ...] = field(default=())
     partial: bool = False

@@ -16,6 +16,7 @@ from polymodel_mxnet.dtypes import NAMES
 from polymodel_mxnet.program import MXNetProgram
 from polymodel_mxnet.rules import TABLE
 
+_ARCHITECTURES = (50, 86)  # of the machine code in mxnet-cu112 1.9.1, which has no PTX for newer cards
 _NOTES = (
     "int16, uint16, uint32, uint64 and bfloat16, which MXNet 1.9.1 lacks, are held in wider types; a bfloat16 rounds as it should",
     "tensors have fewer than 2^31 elements",
@@ -44,7 +45,9 @@ class MXNetBackend(Backend):
 
     def capabilities(self) -> Capabilities:
         note = "GPUs need mxnet-cu112 and a card of sm_50 to sm_86"
-        return Capabilities(dtypes=NAMES, dynamic_sizes=False, cuda_note=note, notes=_NOTES)
+        return Capabilities(
+            dtypes=NAMES, dynamic_sizes=False, cuda_note=note, cuda_architectures=_ARCHITECTURES, notes=_NOTES
+        )
 
     def threads(self) -> int:
         return compat.threads()

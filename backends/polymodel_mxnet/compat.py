@@ -8,6 +8,8 @@
    they leave a second team of OpenMP threads behind, more than there are cores. OpenMP then puts all teams to sleep
    after each operator instead of letting them wait: a LeNet step took 15 ms instead of 8.
 5. NumPy shapes are on, so that tensors without axes and of size zero exist.
+6. TF32 is off (NVIDIA_TF32_OVERRIDE, which NVIDIA's libraries read once): cuDNN uses it by default on sm_80 and newer, and
+   MXNet has no switch.
 """
 
 from __future__ import annotations
@@ -64,6 +66,7 @@ os.environ.setdefault("OMP_NUM_THREADS", str(default_threads()))
 os.environ.setdefault("MXNET_SAFE_ACCUMULATION", "1")
 os.environ.setdefault("MXNET_CPU_PARALLEL_SIZE", str(2**31 - 1))
 os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
+os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 _restore_numpy_names()
 
 with warnings.catch_warnings():

@@ -34,6 +34,7 @@ class TensorFlowBackend(Backend):
         return Capabilities(
             dtypes=DTYPES,
             compile=_COMPILE,
+            tf32=True,
             cuda_note="GPUs need the build 'tensorflow[and-cuda]' and an NVIDIA driver",
             notes=(
                 "threads are fixed when the first program of a process is compiled",

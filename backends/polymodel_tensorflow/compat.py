@@ -62,7 +62,7 @@ def xla_kept(x: Any) -> Any:
     return x if xla_optimization_barrier is None else xla_optimization_barrier([x])[0]
 
 
-__all__ = ["fix_threads", "gpus", "intra_op_threads", "start", "tf", "xla_kept"]
+__all__ = ["fix_threads", "gpus", "intra_op_threads", "start", "tf", "use_tf32", "xla_kept"]
 
 _started = False
 
@@ -110,10 +110,16 @@ def start() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
         except RuntimeError:  # the runtime was started by somebody else: its choice stands
             break
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    use_tf32(False)
     with _without_chatter():
         tf.constant(0)
     _started = True
+
+
+def use_tf32(on: bool) -> None:
+    """Allow TensorFloat-32 kernels for float32 products and convolutions, or not. It holds for the whole process."""
+    if tf.config.experimental.tensor_float_32_execution_enabled() != on:
+        tf.config.experimental.enable_tensor_float_32_execution(on)
 
 
 def gpus() -> list[Any]:

@@ -14,7 +14,7 @@ from polymodel.optim.gather import Gathered
 from polymodel.plan import Plan
 from polymodel.spec import TensorSpec, bind_dims, numpy_dtype
 from polymodel_tensorflow import optimizers
-from polymodel_tensorflow.compat import tf
+from polymodel_tensorflow.compat import tf, use_tf32
 from polymodel_tensorflow.dtypes import native_dtype
 from polymodel_tensorflow.layout import Layout, from_layout, inverse, stored_layouts, to_layout
 from polymodel_tensorflow.lower import compiler, lower, prepare
@@ -202,7 +202,16 @@ class TensorFlowProgram(Program):
                 INSIDE_XLA.reset(token)
 
         function = tf.function(placed, input_signature=signature, autograph=False, jit_compile=jit)
-        return _called_directly(function.get_concrete_function())
+        if self.device == "cpu":
+            return _called_directly(function.get_concrete_function())
+        use_tf32(self.options.tf32)
+        call = _called_directly(function.get_concrete_function())
+
+        def run(*tensors: Any) -> list[Any]:
+            use_tf32(self.options.tf32)
+            return call(*tensors)
+
+        return run
 
     def feeds(self, plan: Plan, tensors: Mapping[str, Any]) -> dict[str, tuple[Any, Layout]]:
         """What `lower` takes: given tensors, and the program's variables for the rest."""

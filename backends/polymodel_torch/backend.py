@@ -33,6 +33,7 @@ class TorchBackend(Backend):
         return Capabilities(
             dtypes=NAMES,
             compile=frozenset({"native", "inductor"}),
+            tf32=True,
             cuda_note="" if torch.version.cuda else "this build of PyTorch has no CUDA",
             notes=(
                 "float16 and bfloat16 are computed on the CPU by slow kernels",

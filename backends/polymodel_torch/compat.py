@@ -1,6 +1,6 @@
 """The import of PyTorch and every process-wide setting that this backend makes.
 
-1. TF32 is off: a float32 product has float32 accuracy on CUDA too.
+1. TF32 is off: a float32 product has float32 accuracy on CUDA too, except in programs compiled with tf32=True.
 2. cuBLAS gets its deterministic workspace, which it reads once, at its first call.
 3. The thread count is set, because another library may have set it before: loading MXNet leaves PyTorch at one thread.
 """
@@ -15,10 +15,17 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import torch
 
-__all__ = ["default_threads", "deterministic", "torch", "use_threads"]
+__all__ = ["default_threads", "deterministic", "torch", "use_tf32", "use_threads"]
 
-torch.backends.cuda.matmul.allow_tf32 = False
-torch.backends.cudnn.allow_tf32 = False
+
+def use_tf32(on: bool) -> None:
+    """Allow TF32 kernels for float32 products and convolutions, or not."""
+    if torch.backends.cuda.matmul.allow_tf32 != on or torch.backends.cudnn.allow_tf32 != on:
+        torch.backends.cuda.matmul.allow_tf32 = on
+        torch.backends.cudnn.allow_tf32 = on
+
+
+use_tf32(False)
 
 
 def default_threads() -> int:

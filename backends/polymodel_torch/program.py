@@ -13,7 +13,7 @@ from polymodel.backend import Arrays, Backend, CompileOptions, Gradients, Predic
 from polymodel.errors import ShapeError
 from polymodel.graph import Graph
 from polymodel.plan import Plan
-from polymodel_torch.compat import default_threads, deterministic, torch, use_threads
+from polymodel_torch.compat import default_threads, deterministic, torch, use_tf32, use_threads
 from polymodel_torch.dtypes import to_numpy, to_torch, torch_dtype
 from polymodel_torch.inductor import compiled
 from polymodel_torch.layout import channels_last_weights, convert_inputs, in_format
@@ -155,6 +155,8 @@ class TorchProgram(Program):
 
     def _settings(self) -> AbstractContextManager[None]:
         use_threads(self._threads)
+        if self.device != "cpu":
+            use_tf32(self.options.tf32)
         return deterministic(True) if self.options.deterministic else nullcontext()
 
     def _callable(self, lowered: Lowered) -> Callable[..., Any]:

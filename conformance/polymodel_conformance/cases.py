@@ -21,7 +21,7 @@ from polymodel_conformance.calibration import limit
 from polymodel_conformance.client import HERE, Answer, Place
 from polymodel_conformance.compare import Expected, compare
 from polymodel_conformance.families import RULES, family_of
-from polymodel_conformance.floor import UNIT, Compute, Measured, forward, gradient, linear_spread, measure
+from polymodel_conformance.floor import UNITS, Compute, Measured, forward, gradient, linear_spread, measure, unit_of
 from polymodel_conformance.jobs import Job, graph_key
 from polymodel_conformance.oracle import evaluate
 from polymodel_conformance.oracle.table import ORACLE
@@ -83,6 +83,7 @@ class Case(ABC):
         dtypes: element types likewise.
         operators: names of those that it is about.
         cuda: whether it needs a CUDA device; it is not run where there is none.
+        tf32: whether it needs a backend that can be told to use TF32.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Case(ABC):
     dtypes: frozenset[str] = frozenset()
     operators: frozenset[str] = frozenset()
     cuda: bool = False
+    tf32: bool = False
     _expected: dict[str, Expected]
 
     @property
@@ -233,6 +235,7 @@ class GraphCase(Case):
         tries: how many seeds to draw.
         seed: of the case; its first draw has the seed `seed * 1000`.
         kinks: judge elements near a kink too: what both sides can do is in the floor.
+        unit: unit roundoff; that of the element types of inputs and outputs when None.
     """
 
     id: str
@@ -249,6 +252,7 @@ class GraphCase(Case):
     claimed: bool = True
     seed: int = 0
     kinks: bool = False
+    unit: float | None = None
     _expected: dict[str, Expected] = field(default_factory=dict)
     _job: Job | None = None
     _undecidable: int = 0
@@ -291,7 +295,7 @@ class GraphCase(Case):
     def _measure(
         self, plan: Plan, full: Arrays, outputs: Sequence[str], attempt: int
     ) -> tuple[Measured, dict[str, np.ndarray]]:
-        unit = 2.0**-53 if "float64" in self.dtypes else UNIT
+        unit = self.unit or unit_of(self.dtypes)
         key = cache.Key("graph", graph_key(self.graph), *outputs, "wrt", *(self.wrt or ()), self.rule or "")
         key.arrays({n: a for n, a in full.items() if n in plan.inputs or n in self.graph.inputs})
         if self.wrt is None:
@@ -348,7 +352,7 @@ def _cotangents(plan: Plan, full: Arrays, outputs: Sequence[str], seed: int) -> 
     values = evaluate(plan, full, record=False).values
     found = {}
     for name in outputs:
-        if plan.specs[name].dtype in ("float32", "float64"):
+        if plan.specs[name].dtype in UNITS:
             cotangent = rng.standard_normal(values[name].shape)
             finite = np.isfinite(values[name].array)  # a masked score of -inf has no derivative
             found[name] = np.where(finite, cotangent, 0.0).astype(plan.specs[name].dtype)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
@@ -158,6 +158,8 @@ class Worker:
 
     def at(self, place: Place) -> Worker:
         """The same backend in another process: made when it is first asked for, and closed with this one."""
+        if place.device == self.device:
+            place = replace(place, device=None)
         if place == HERE:
             return self
         with self._lock:

@@ -11,7 +11,7 @@ other half in the next, so that the floor holds what both sides can do.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
@@ -21,7 +21,9 @@ from polymodel.plan import Plan
 from polymodel_conformance.oracle import evaluate
 from polymodel_conformance.oracle.tape import Array, Kinks, Noise
 
-UNIT = 2.0**-24
+UNITS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+"""Unit roundoff of each element type; the values of the others are whole numbers."""
+UNIT = UNITS["float32"]
 MARGIN = 64.0
 
 Compute: TypeAlias = Callable[[Noise | None, Kinks], Mapping[str, Array]]
@@ -147,12 +149,22 @@ def gradient(plan: Plan, feeds: Mapping[str, Array], cotangents: Mapping[str, Ar
     return compute
 
 
+def unit_of(dtypes: Collection[str]) -> float:
+    """The unit roundoff that the results of a computation in some element types have.
+
+    float64 where there is any, so that what float32 settings do to it is no excuse; else the coarsest.
+    """
+    found = [UNITS[d] for d in dtypes if d in UNITS]
+    return UNITS["float64"] if "float64" in dtypes else max(found, default=UNIT)
+
+
 _LINEAR = {"MatMul", "Einsum", "Conv", "ConvTranspose", "ReduceSum"}
 
 
 def linear_spread(plan: Plan, feeds: Mapping[str, Array], unit: float = UNIT) -> dict[str, Array] | None:
     """u * sqrt(sum of the squared terms) for a plan of one linear operator: the operator itself on squared inputs.
 
+    u is that of what is summed in: half precision is summed in float32, and rounded once, which the comparison knows.
     None when the plan is not of that kind; the floor is then measured.
     """
     if len(plan.nodes) != 1:
@@ -161,6 +173,7 @@ def linear_spread(plan: Plan, feeds: Mapping[str, Array], unit: float = UNIT) ->
     plain = node.op_type == "Gemm" and node.attr("alpha") == node.attr("beta") == 1.0
     if (node.op_type not in _LINEAR and not plain) or any(s is not None and "int" in s.dtype for s in node.inputs[:1]):
         return None
-    squares = {n: np.square(a.astype(np.float64)) if a.dtype.kind == "f" else a for n, a in feeds.items()}
+    floats = {n for n, a in feeds.items() if a.dtype.kind == "f" or a.dtype.name == "bfloat16"}
+    squares = {n: np.square(a.astype(np.float64)) if n in floats else a for n, a in feeds.items()}
     found = evaluate(plan, squares, record=False).outputs(plan.outputs)
-    return {n: unit * np.sqrt(a) for n, a in found.items()}
+    return {n: min(unit, UNIT) * np.sqrt(a) for n, a in found.items()}

@@ -33,7 +33,7 @@ class Job:
         training: for "step", "save" and "load".
         arrays: "feed/NAME", "cotangent/NAME", and for a step the state it starts from: "parameters/NAME",
             "buffers/NAME", "slots/NAME".
-        options: plain values: outputs, wrt, lr, step, path, seed.
+        options: plain values: outputs, wrt, lr, step, path, seed, tf32.
     """
 
     verb: str
@@ -49,7 +49,8 @@ class Job:
         if self.training is not None:
             text += graph_key(self.training.graph) + repr((pack_rule(self.training.optimizer), self.training.returns))
             text += repr(None if self.training.clip is None else pack_rule(self.training.clip))
-        return hashlib.sha256((text + repr(self.options.get("seed", 0))).encode()).hexdigest()[:24]
+        text += repr((self.options.get("seed", 0), self.options.get("tf32", False)))
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 _keys: dict[int, tuple[Graph, str]] = {}

@@ -21,6 +21,7 @@ import numpy as np
 import onnx
 
 from polymodel import __version__
+from polymodel.carriers import carrier
 from polymodel_conformance import cache
 from polymodel_conformance.baseline import against, read
 from polymodel_conformance.calibration import calibration
@@ -276,7 +277,8 @@ def judge_all(
 def claims(about: Mapping[str, Any], case: Case) -> bool:
     """Whether a backend says that it has all that a case needs."""
     operators = {(d, o) for d, o in about["operators"]}
-    return case.needs <= operators and case.dtypes <= {*about["dtypes"], "bool"}
+    held = {*about["dtypes"], "bool"}
+    return case.needs <= operators and (about["tf32"] or not case.tf32) and all(carrier(d, held) in held for d in case.dtypes)
 
 
 def _prepare(case: Case) -> str:

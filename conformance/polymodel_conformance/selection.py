@@ -10,8 +10,8 @@ from typing import final
 from polymodel_conformance.cases import Case
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "bool", *(f"{s}int{n}" for s in ("", "u") for n in (8, 16, 32, 64)))
-_SEQUENTIAL = 6
-"""The level whose cases go on from one another: steps of one training stay in one shard."""
+_SEQUENTIAL = "trajectory/"
+"""In the ids of cases that go on from one another: steps of one training stay in one shard."""
 
 
 @final
@@ -90,7 +90,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def _group(case: Case) -> str:
-    return case.id.rpartition("/")[0] if case.level == _SEQUENTIAL else case.id
+    return case.id.rpartition("/")[0] if _SEQUENTIAL in case.id else case.id
 
 
 def _check_operators(operators: frozenset[str]) -> None:

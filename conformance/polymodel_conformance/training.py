@@ -127,12 +127,14 @@ class Trajectory:
         batches: inputs of step 1, 2, ...
         lr: learning rate, representable in float32.
         runs: noisy runs for the floor.
+        unit: unit roundoff of the computation.
     """
 
     training: Training
     batches: Sequence[Arrays]
     lr: float
     runs: int = 4
+    unit: float = UNIT
     _at: int = 0
     _before: dict[str, np.ndarray] = field(default_factory=dict)
     _after: dict[str, np.ndarray] = field(default_factory=dict)
@@ -151,7 +153,7 @@ class Trajectory:
             key.add(repr((None if clip is None else pack_rule(clip), self.lr, self._at)))
             key.arrays(feeds).arrays(self._before)
             compute = one_step(self.training, feeds, self._before, self.lr, self._at)
-            found = measured(compute, key, runs=self.runs, unit=UNIT)
+            found = measured(compute, key, runs=self.runs, unit=self.unit)
             self._found = with_update_floor(self.training, self._before, self.lr, self._at, found)
             self._after = rounded(self._found.values, self._before)
         assert self._found is not None

@@ -45,6 +45,9 @@ def describe(backend: Backend) -> dict[str, Any]:
         "dtypes": sorted(can.dtypes),
         "operators": sorted(list(key) for key in {*backend.table, *BODIES, *_defined()}),
         "notes": list(can.notes),
+        "tf32": can.tf32,
+        "cuda_note": can.cuda_note,
+        "cuda_architectures": can.cuda_architectures,
         "python": sys.version.split()[0],
         "numpy": np.__version__,
     }
@@ -121,7 +124,8 @@ def program_for(
             metrics=tuple(packed["metrics"]),
             clip=unpack_rule(packed["clip"]) if packed["clip"] else None,
         )
-    options = CompileOptions(threads=threads, seed=header["options"].get("seed", 0))
+    asked = header["options"]
+    options = CompileOptions(threads=threads, seed=asked.get("seed", 0), tf32=asked.get("tf32", False))
     graph = unpack_graph("graph", header["graph"], arrays)
     return backend.compile(graph, device, training=training, options=options)
 
@@ -192,8 +196,9 @@ def decoy(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
 
     Integers and short vectors stay, for they may be settings (places, sizes, scales).
     """
-    found = {n: _reversed(a) if a.dtype.kind == "f" and (a.ndim > 1 or a.size > 16) else a for n, a in feeds.items()}
-    return None if all(np.array_equal(found[n], a, equal_nan=True) for n, a in feeds.items() if a.dtype.kind == "f") else found
+    floats = {n for n, a in feeds.items() if a.dtype.kind == "f" or a.dtype.name == "bfloat16"}
+    found = {n: _reversed(a) if n in floats and (a.ndim > 1 or a.size > 16) else a for n, a in feeds.items()}
+    return None if all(found[n].tobytes() == a.tobytes() for n, a in feeds.items() if n in floats) else found
 
 
 def _reversed(array: np.ndarray) -> np.ndarray:

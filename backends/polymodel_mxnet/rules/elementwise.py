@@ -22,7 +22,6 @@ _UNARY = {
     "Log": (6, "_npi_log"),
     "Sqrt": (6, "_npi_sqrt"),
     "Reciprocal": (6, "_npi_reciprocal"),
-    "Sign": (9, "_npi_sign"),
     "Floor": (6, "_npi_floor"),
     "Ceil": (6, "_npi_ceil"),
     "Sin": (7, "_npi_sin"),
@@ -50,6 +49,13 @@ def _register_unary() -> None:
 _register_unary()
 
 
+@TABLE.rule("Sign", since=9)
+def sign(node: Node, x: Symbol) -> Symbol:
+    """MXNet's kernel takes NaN for 0."""
+    y = op("_npi_sign", x)
+    return op("_npi_where", op("_npi_equal", x, x), y, op("BlockGrad", x)) if is_float(node.dtype()) else y
+
+
 @TABLE.rule("Abs", since=6)
 def absolute(node: Node, x: Symbol) -> Symbol:
     """MXNet's kernel takes integers by way of float64, which int64 does not fit into."""
@@ -62,9 +68,13 @@ def relu(x: Symbol) -> Symbol:
 
 
 def softplus(x: Symbol) -> Symbol:
-    """log(1 + exp(x)): MXNet's own kernel errs by 2e-6 in float32, this form by 5e-8, with the right derivative at 0."""
-    size = op("_npi_abs", x)
-    return x * 0.5 + size * 0.5 + op("_npi_log1p", op("_npi_exp", size * -1.0))
+    """log(1 + exp(x)): MXNet's own kernel errs by 2e-6 in float32, this form by 5e-8.
+
+    The derivative at 0 is 1 from the first maximum, and -1/2 by way of the second, whose ties go to x. The sum of halves
+    (x + |x|) / 2 would be no number at the infinities.
+    """
+    size = op("_npi_maximum", x, op("_npi_negative", x))
+    return op("_npi_maximum_scalar", x, scalar=0.0, is_int=False) + op("_npi_log1p", op("_npi_exp", size * -1.0))
 
 
 @TABLE.rule("Erf", since=9)
@@ -185,10 +195,15 @@ def _float_remainder(a: Symbol, b: Symbol, node: Node) -> Symbol:
 
 @TABLE.rule("Round", since=11)
 def round_(node: Node, x: Symbol) -> Symbol:
-    """Ties go to even numbers; MXNet's kernel for that takes no float16."""
+    """Ties go to even numbers; MXNet's kernel for that takes no float16 and makes 0 of -0.5."""
     if node.dtype() == "float16":
-        return cast(op("_npi_around", cast(x, "float32"), decimals=0), "float16")
-    return op("_npi_around", x, decimals=0)
+        return cast(_rounded(cast(x, "float32")), "float16")
+    return _rounded(x)
+
+
+def _rounded(x: Symbol) -> Symbol:
+    y = op("_npi_around", x, decimals=0)
+    return op("_npi_where", x < 0, op("_npi_negative", op("_npi_abs", y)), y)
 
 
 @TABLE.rule("Relu", since=6)

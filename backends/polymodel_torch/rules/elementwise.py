@@ -24,7 +24,6 @@ _UNARY: dict[str, tuple[int, Callable[[Any], Any]]] = {
     "Log": (13, torch.log),
     "Sqrt": (13, torch.sqrt),
     "Reciprocal": (13, torch.reciprocal),
-    "Sign": (13, torch.sign),
     "Floor": (13, torch.floor),
     "Ceil": (13, torch.ceil),
     "Round": (22, torch.round),
@@ -73,6 +72,12 @@ def relu_in_place(node: Node, x: Any) -> Any:
 @TABLE.rule("AddInPlace", since=1, domain="polymodel")
 def add_in_place(node: Node, a: Any, b: Any) -> Any:
     return a.add_(b)
+
+
+@TABLE.rule("Sign", since=13)
+def sign(node: Node, x: Any) -> Any:
+    """PyTorch takes NaN for 0."""
+    return torch.where(torch.isnan(x), x.detach(), torch.sign(x)) if is_float(node.dtype()) else torch.sign(x)
 
 
 @TABLE.rule("Identity", since=13)

@@ -40,7 +40,7 @@ class Entry:
     def differentiable(self) -> tuple[str, ...]:
         """Names of float parameters and inputs to differentiate by; empty when no output is a float."""
         specs = self.graph.specs
-        floats = ("float32", "float64")
+        floats = ("float32", "float64", "float16", "bfloat16")
         if not any(specs[o].dtype in floats for o in self.graph.outputs):
             return ()
         return (*self.graph.trainable, *(n for n in self.graph.inputs if specs[n].dtype in floats))

@@ -25,6 +25,10 @@ LEVELS: dict[int, tuple[str, str]] = {
     6: ("trajectory", "Training, step by step"),
     7: ("checkpoint", "Checkpoints"),
     8: ("artifact", "ONNX artifact"),
+    9: ("determinism", "Determinism"),
+    10: ("precision", "Half and mixed precision"),
+    11: ("device", "CUDA device"),
+    12: ("special", "Special values"),
 }
 """Module and title by number."""
 

@@ -15,6 +15,7 @@ from polymodel_conformance.corpus.layers import layers
 from polymodel_conformance.corpus.losses import with_losses
 from polymodel_conformance.corpus.official import official
 from polymodel_conformance.families import FAMILY
+from polymodel_conformance.floor import UNITS
 
 
 def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
@@ -37,7 +38,7 @@ def case_of(entry: Entry, seed: int = 0) -> GraphCase | None:
     elif group == "layer":
         outputs = tuple(o for o in entry.graph.outputs if o == "y")
     else:
-        outputs = tuple(o for o in entry.graph.outputs if specs[o].dtype.startswith("float") and o not in constant)
+        outputs = tuple(o for o in entry.graph.outputs if specs[o].dtype in UNITS and o not in constant)
     known = {n.op_type for n in entry.graph.model.graph} <= set(FAMILY)
     if not wrt or not outputs or (claimed and not known):
         return None

@@ -250,13 +250,13 @@ def _castlike(node: Node, x: Value, like: Value) -> Value:
 
 
 def cast(x: Value, dtype: str) -> Value:
-    """Another element type; float32 and float64 are both held in float64 and not rounded."""
-    if dtype in ("float32", "float64"):
+    """Another element type; floats are held in float64, and the rounding to a narrower one is part of the floor."""
+    if dtype in ("float16", "bfloat16") and x.is_float:
+        return x.tape.push(x.tape.rounded(x.array), (x,), lambda g: [g])
+    if dtype in ("float32", "float64", "float16", "bfloat16"):
         if x.is_float:
             return x.tape.push(x.array, (x,), lambda g: [g])
         return x.tape.value(x.array.astype(np.float64))
-    if dtype in ("float16", "bfloat16"):
-        raise NotImplementedError(f"the oracle does not round to {dtype}")
     with np.errstate(invalid="ignore"):
         if x.is_float:
             x.tape.kinks.decide(_to_a_jump(x.array, dtype))

@@ -28,11 +28,15 @@ class Noise:
 
     Args:
         unit: unit roundoff u, 2**-24 for float32.
+
+    Attributes:
+        accumulator: unit roundoff of what sums are gathered in: half precision is summed in float32.
         seed: of this draw.
     """
 
     def __init__(self, unit: float, seed: int) -> None:
         self.unit = unit
+        self.accumulator = min(unit, 2.0**-24)
         self._rng = np.random.Generator(np.random.SFC64(seed))
 
     def rounded(self, array: Array, ulps: float = 1.0) -> Array:
@@ -61,7 +65,7 @@ class Noise:
         variance += np.asarray(squares) / 2.0
         variance *= (n - 1) / 3.0
         error = self._rng.standard_normal(total.shape)
-        error *= self.unit
+        error *= self.accumulator
         error *= np.sqrt(variance)
         error += total
         return np.asarray(error)

@@ -61,6 +61,8 @@ Input: TypeAlias = "tuple[int, ...] | Drawn | Fed | np.ndarray | np.generic | No
 """A shape (standard normal numbers), a draw, fed data, or an array or number that is a constant of the graph; bool arrays
 are fed."""
 
+_TYPES = {"float64": "tensor(double)", "float32": "tensor(float)", "float16": "tensor(float16)", "bfloat16": "tensor(bfloat16)"}
+
 
 def positive(*shape: int) -> Drawn:
     """Numbers from 0.1 on."""
@@ -127,20 +129,20 @@ def entries_of(rows: list[Row]) -> list[Entry]:
     found = []
     for r in rows:
         found.append(entry_of(r, "float32"))
-        if r.double and _takes_double(r):
+        if r.double and takes(r, "float64"):
             found.append(entry_of(r, "float64"))
     return found
 
 
 def entry_of(r: Row, dtype: str = "float32") -> Entry:
     """The case of a row in one element type."""
-    double = dtype == "float64"
+    plain = dtype == "float32"
     return Entry(
-        f"generated/{r.name}{'_float64' if double else ''}",
+        f"generated/{r.name}{'' if plain else f'_{dtype}'}",
         build(r.op, r.inputs, r.attributes, outputs=r.outputs, opset=r.opset, dtype=dtype),
         lambda seed: draw(r.inputs, seed, dtype),
-        smoke=r.smoke and not double,
-        quick=r.smoke if double else r.quick,
+        smoke=r.smoke and plain,
+        quick=r.quick if plain else r.smoke,
     )
 
 
@@ -154,10 +156,11 @@ def opset_of(op: str) -> int:
     return OPSET
 
 
-def _takes_double(r: Row) -> bool:
+def takes(r: Row, dtype: str) -> bool:
+    """Whether every float of a call may be of an element type."""
     known = schema(r.op, "", r.opset or opset_of(r.op))
     floats = [i for i, given in enumerate(r.inputs) if isinstance(given, tuple | Drawn)]
-    return bool(floats) and all("tensor(double)" in _types(known, i) for i in floats)
+    return bool(floats) and all(_TYPES[dtype] in _types(known, i) for i in floats)
 
 
 def _types(known: onnx.defs.OpSchema, i: int) -> list[str]:
@@ -191,7 +194,7 @@ def build(
             specs.append(TensorSpec(given if isinstance(given, tuple) else given.shape, dtype))
         else:
             array = np.asarray(given.array if isinstance(given, Fed) else given)
-            if array.dtype.kind == "f" and "tensor(double)" in _types(known, i):
+            if array.dtype.kind == "f" and _TYPES[dtype] in _types(known, i):
                 array = array.astype(numpy_dtype(dtype))
             specs.append(TensorSpec(array.shape, array.dtype.name))
             if not isinstance(given, Fed) and array.dtype != bool:
