@@ -224,7 +224,7 @@ def judge_all(
             progress.advance(result.case, result.outcome.verdict)
 
         def record(case: Case, backend: str, outcome: Outcome, seconds: float) -> None:
-            settled = settle(case.id, outcome, reasons[backend])
+            settled = settle(case.id, outcome, reasons[backend], strict=report.seed == 0)
             double = "float64" in case.dtypes
             result = Result(case.id, case.level, case.family, backend, settled, seconds, double)
             with lock:
@@ -243,14 +243,14 @@ def judge_all(
                     if result.outcome.verdict is Verdict.UNDECIDED:
                         report.undecided[case.id] = result.outcome.message
             left = [b for b in workers if (case.id, b) not in done]
-            asked = [b for b in left if claims(workers[b].about, case)]
-            for backend in tuple(asked) if case.cuda else ():
-                if why := obstacle(workers[backend]):
-                    record(case, backend, Outcome(Verdict.NOT_RUN, (), why), 0.0)
-                    asked.remove(backend)
+            asked = []
             for backend in left:
-                if not claims(workers[backend].about, case):
+                if case.cuda and (why := obstacle(workers[backend])):
+                    record(case, backend, Outcome(Verdict.NOT_RUN, (), why), 0.0)
+                elif not claims(workers[backend].about, case):
                     record(case, backend, Outcome(Verdict.UNCLAIMED, (), "the backend does not claim it"), 0.0)
+                else:
+                    asked.append(backend)
             if not asked:
                 continue
             reason = _prepare(case)
