@@ -243,3 +243,24 @@ def test_the_same_model_starts_the_same_in_another_process() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     here = {n: float(v.sum(dtype="float64")) for n, v in models.digits_cnn(seed=7).values.items()}
     assert json.loads(done.stdout) == here
+
+
+def test_parameters_are_drawn_anew_as_a_layer_would_draw_them() -> None:
+    def make(drawn: nn.init.Initializer = nn.init.zeros) -> Model:
+        class Net(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.weight = nn.Parameter((3, 4), drawn)
+
+            def forward(self, x: Tensor) -> Tensor:
+                return x @ self.weight
+
+        return Model(Net(), {"x": TensorSpec(("batch", 3))}, ["y"], seed=5)
+
+    model = make()
+    assert model.initialize({"name": "msra_prelu", "slope": 0.5}, "w*") == ["weight"]
+    want = make(nn.init.msra_prelu(slope=0.5)).values["weight"]
+    np.testing.assert_array_equal(model.values["weight"], want)
+    np.testing.assert_array_equal(model.graph.parameters["weight"], want)
+    with pytest.raises(GraphError, match="pattern 'bias' matches no parameter"):
+        model.initialize("zeros", "bias")

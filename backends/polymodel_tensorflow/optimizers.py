@@ -4,6 +4,7 @@
 |---|---|---|
 | SGD | ResourceApplyGradientDescent, ResourceApplyMomentum (heavy ball and Nesterov) | formula |
 | Adam, AdamW | ResourceApplyAdam | formula |
+| the same with groups or averages | the kernels of each group; the averages after them | formula |
 | any other | formula | formula |
 
 "Formula" is the lowered graph of `Optimizer.update`. Inside XLA each new value is selected from the formula's and the old
@@ -23,8 +24,10 @@ from typing import Any, TypeAlias
 from polymodel.builder import Builder
 from polymodel.graph import Graph
 from polymodel.optim.adam import Adam, AdamW
+from polymodel.optim.average import EMA, Averaged
 from polymodel.optim.base import Optimizer
 from polymodel.optim.clip import Clip
+from polymodel.optim.groups import Groups
 from polymodel.optim.sgd import SGD
 from polymodel.optim.update_graph import update_graph
 from polymodel.passes.specialize import specialize
@@ -73,6 +76,20 @@ def fused_update(
         layouts: order of axes in which parameters, their gradients and slots are stored.
         clip: applied to gradients that are put together from parts.
     """
+    if isinstance(optimizer, Averaged):
+        fused_update(optimizer.inner, parameters, gradients, slots, scalars, dtype, layouts, clip)
+        for name in gradients:
+            average = slots[f"{EMA}/{name}"]
+            mixed = average.read_value() * scalars["ema.keep"] + parameters[name].read_value() * scalars["ema.mix"]
+            average.assign(mixed, read_value=False)
+        return
+    if isinstance(optimizer, Groups):
+        for number, rule in enumerate(optimizer.rules):
+            chosen = {n: g for n, g in gradients.items() if optimizer.index(n) == number}
+            own = {k.removeprefix(f"{number}."): v for k, v in scalars.items() if k.startswith(f"{number}.")}
+            if chosen:
+                fused_update(rule, parameters, chosen, slots, own, dtype, layouts)
+        return
     kernel = _kernel(optimizer)
     if kernel is None:
         formula_update(optimizer, parameters, gradients, slots, scalars, dtype, layouts, clip=clip)
@@ -111,7 +128,8 @@ def formula_update(
         return value if layout is None else tf.transpose(value, layout)
 
     held = {f"p/{n}": parameters[n] for n in gradients}
-    held.update({k: v for k, v in slots.items() if k.partition("/")[2] in gradients})
+    for name, gradient in gradients.items():
+        held.update({f"{k}/{name}": slots[f"{k}/{name}"] for k in optimizer.slot_shapes(name, tuple(gradient.shape))})
     old = {key: inside(key.partition("/")[2], variable.read_value()) for key, variable in held.items()}
     feeds = {f"g/{n}": inside(n, g) for n, g in gradients.items()}
     specs = {n: TensorSpec(tuple(feeds[f"g/{n}"].shape), dtype) for n in gradients}

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from polymodel.optim import SGD, Adam, AdamW, ClipNorm, ClipValue
+from polymodel.optim import SGD, Adam, AdamW, Averaged, ClipNorm, ClipValue, Groups
+from polymodel.optim.average import EMA
 from polymodel.optim.base import Optimizer
 from polymodel.optim.clip import Clip
 from polymodel.optim.update_graph import update_graph
@@ -41,9 +42,13 @@ def make_update(
     """
     if not parameters:
         return lambda gradients, scalars, skip: None
+    if isinstance(optimizer, Averaged):
+        return _averaged(make_update(optimizer.inner, clip, parameters, slots, device), parameters, slots)
     known = isinstance(clip, ClipNorm | ClipValue | None)
     floating = all(p.dtype in (torch.float32, torch.float64) for p in parameters.values())
     same = floating and known and len({p.dtype for p in parameters.values()}) == 1
+    if same and isinstance(optimizer, Groups) and isinstance(optimizer.base, SGD | Adam | AdamW):
+        return _grouped(optimizer, clip, parameters, slots, device)
     if not same or not isinstance(optimizer, SGD | Adam | AdamW):
         return _lowered(optimizer, clip, parameters, slots, device)
     orders = [_memory_order(p) for p in parameters.values()]
@@ -58,6 +63,45 @@ def make_update(
     def update(gradients: Tensors, scalars: Mapping[str, float], skip: torch.Tensor | None) -> None:
         turned = [g if o is None else g.permute(o) for g, o in zip(gradients, turns, strict=True)]
         kernel(clipped([g if g.is_contiguous() else g.contiguous() for g in turned]), scalars, skip)
+
+    return update
+
+
+def _averaged(inner: Update, parameters: Mapping[str, torch.Tensor], slots: Mapping[str, torch.Tensor]) -> Update:
+    """An update, and the averages after it."""
+    values = [p.detach() for p in parameters.values()]
+    averages = [slots[f"{EMA}/{n}"] for n in parameters]
+
+    def update(gradients: Tensors, scalars: Mapping[str, float], skip: torch.Tensor | None) -> None:
+        inner(gradients, scalars, skip)
+        mix = scalars["ema.mix"]
+        weight = mix if skip is None else mix * (1.0 - skip)
+        for average, value in zip(averages, values, strict=True):
+            average.lerp_(value, weight if skip is None else weight.to(average.dtype))
+
+    return update
+
+
+def _grouped(
+    rule: Groups,
+    clip: Clip | None,
+    parameters: Mapping[str, torch.Tensor],
+    slots: Mapping[str, torch.Tensor],
+    device: str,
+) -> Update:
+    """The kernels of every group, behind one clipping."""
+    names, parts = list(parameters), []
+    for number, own in enumerate(rule.rules):
+        places = [i for i, n in enumerate(names) if rule.index(n) == number]
+        chosen = {names[i]: parameters[names[i]] for i in places}
+        parts.append((f"{number}.", places, make_update(own, None, chosen, slots, device)))
+    clipped = _clipping(clip)
+
+    def update(gradients: Tensors, scalars: Mapping[str, float], skip: torch.Tensor | None) -> None:
+        whole = clipped(list(gradients))
+        for prefix, places, part in parts:
+            own = {k.removeprefix(prefix): v for k, v in scalars.items() if k.startswith(prefix)}
+            part([whole[i] for i in places], own, skip)
 
     return update
 

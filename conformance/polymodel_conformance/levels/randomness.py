@@ -10,6 +10,7 @@ import numpy as np
 
 from polymodel import models, nn, random
 from polymodel.model import Model
+from polymodel.nn import init
 from polymodel.optim import SGD
 from polymodel.options import Training
 from polymodel.spec import TensorSpec
@@ -34,6 +35,22 @@ class _Dropped(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.drop(x) * self.w
+
+
+@final
+class _Drawn(nn.Module):
+    """A parameter drawn by every initializer, a convolution's weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        given: dict[str, dict[str, float]] = {"constant": {"value": 0.1}, "uniform": {"low": -0.3, "high": 0.7}}
+        for name in init.INITIALIZERS:
+            setattr(self, name, nn.Parameter((6, 4, 3, 3), init.get({"name": name, **given.get(name, {})})))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for name in init.INITIALIZERS:
+            x = x + getattr(self, name)
+        return x
 
 
 @final
@@ -67,6 +84,10 @@ def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case
         want = {f"parameters/{n}": a for n, a in graph.parameters.items()}
         want.update({f"buffers/{n}": a for n, a in graph.buffers.items()})
         yield BitsCase(f"randomness/initial/{name}", Job("state", graph), want)
+    drawn = Model(_Drawn(), {"x": TensorSpec((6, 4, 3, 3))}, ["y"], 0).graph
+    yield BitsCase(
+        "randomness/initial/initializers", Job("state", drawn), {f"parameters/{n}": a for n, a in drawn.parameters.items()}
+    )
     small = models.reference("mlp").model.graph
     draws = {
         "permutation": random.permutation(3, 2, 101),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from polymodel.optim import SGD, Adam, AdamW, ClipNorm, ClipValue
+from polymodel.optim import SGD, Adam, AdamW, Averaged, ClipNorm, ClipValue, Group, Groups
 from polymodel_tensorflow import optimizers
 from polymodel_tensorflow.compat import start, tf
 
@@ -20,6 +20,8 @@ RULES = [
     Adam(0.01),
     Adam(0.01, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.2),
     AdamW(0.01, weight_decay=0.3),
+    Averaged(Adam(0.01), 0.75, warmup=True),
+    Averaged(Groups(AdamW(0.01, weight_decay=0.3), (Group("b", {"weight_decay": 0.0, "lr": 0.5}),)), 0.75),
 ]
 
 
