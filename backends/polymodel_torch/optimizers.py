@@ -75,7 +75,7 @@ def _averaged(inner: Update, parameters: Mapping[str, torch.Tensor], slots: Mapp
     def update(gradients: Tensors, scalars: Mapping[str, float], skip: torch.Tensor | None) -> None:
         inner(gradients, scalars, skip)
         mix = scalars["ema.mix"]
-        weight = mix if skip is None else mix * (1.0 - skip)
+        weight: Any = mix if skip is None else mix * (1.0 - skip)
         for average, value in zip(averages, values, strict=True):
             average.lerp_(value, weight if skip is None else weight.to(average.dtype))
 

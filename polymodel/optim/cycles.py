@@ -156,4 +156,5 @@ class OneCycle(Schedule):
     def _between(self, a: float, b: float, share: float) -> float:
         if self.curve == "linear":
             return a + (b - a) * share
-        return b + (a - b) * (1.0 + math.cos(math.pi * share)) / 2.0
+        weight = (1.0 + math.cos(math.pi * share)) / 2.0
+        return a * weight + b * (1.0 - weight)
