@@ -33,9 +33,21 @@ for found in repeat(Path(__file__).parent, sys.argv[1] if len(sys.argv) > 1 else
 
 
 def keep(
-    folder: Path, case: str, backend: str, message: str, job: Job, expected: Mapping[str, Expected], limits: Mapping[str, float]
+    folder: Path, case: str, backend: str, message: str, job: Job, expected: Mapping[str, Expected], limits: Mapping[str, float],
+    *, device: str = "cpu", threads: int = 1,
 ) -> Path:
     """Write the folder of one failure.
+
+    Args:
+        folder: of all failures.
+        case: its id.
+        backend: which one failed.
+        message: why.
+        job: what it was asked.
+        expected: what should have come, by name.
+        limits: score up to which it passes, by name.
+        device: where it was asked.
+        threads: of one operator.
 
     Returns:
         The folder.
@@ -44,7 +56,8 @@ def keep(
     target.mkdir(parents=True, exist_ok=True)
     header, arrays = pack_job(job)
     rules = {n: {"dtype": e.dtype, "rule": e.rule, "doubt": e.doubt, "limit": limits.get(n, 0.0)} for n, e in expected.items()}
-    (target / "request.json").write_text(json.dumps({**header, "expected": rules}, indent=1) + "\n", encoding="utf-8")
+    whole = {**header, "expected": rules, "device": device, "threads": threads}
+    (target / "request.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     _save(target / "request.npz", {**job.arrays, **arrays})
     wanted = {f"value/{n}": e.value for n, e in expected.items()}
     wanted.update({f"spread/{n}": e.spread for n, e in expected.items() if e.spread is not None})
@@ -63,7 +76,8 @@ def repeat(folder: Path, backend: str) -> list[Comparison]:
     header = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     arrays = _load(folder / "request.npz")
     wanted = _load(folder / "expected.npz")
-    _, results = perform(program_for(get_backend(backend), "cpu", header, arrays), header, arrays)
+    program = program_for(get_backend(backend), header["device"], header, arrays, header["threads"])
+    _, results = perform(program, header, arrays)
     found = []
     for name, entry in header["expected"].items():
         e = Expected(wanted[f"value/{name}"], entry["dtype"], entry["rule"], wanted.get(f"spread/{name}"), entry["doubt"])

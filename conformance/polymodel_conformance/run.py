@@ -301,12 +301,12 @@ def _lane(
 ) -> None:
     """Judge the cases of one backend as they are prepared."""
 
-    last: list[Job] = []
+    last: list[tuple[Job, Worker]] = []
     begin = time.monotonic()
 
     def call(job: Job, other: str | None = None, place: Place = HERE) -> Answer:
-        last[:] = [job]
         worker = workers[other or backend].at(place)
+        last[:] = [(job, worker)]
         return worker.call(job, max(0.0, worker.timeout - (time.monotonic() - begin)))
 
     while (item := items.get()) is not None:
@@ -319,7 +319,11 @@ def _lane(
         record(item.case, backend, outcome, time.monotonic() - begin)
         if outcome.verdict.bad and evidence is not None and last:
             limits = {c.name: c.limit for c in outcome.comparisons}
-            keep(evidence, item.case.id, backend, outcome.message, last[0], item.case.expected, limits)
+            job, worker = last[0]
+            keep(
+                evidence, item.case.id, backend, outcome.message, job, item.case.expected, limits,
+                device=worker.device, threads=worker.threads,
+            )
         item.left.remove(backend)
         if not item.left:
             item.case.release()

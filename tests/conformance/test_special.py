@@ -117,7 +117,8 @@ def test_a_nan_that_spreads_in_a_derivative_is_noticed() -> None:
 @pytest.mark.parametrize("backend", ["torch", "tensorflow", "mxnet"])
 def test_nan_and_infinities_survive_a_backend(backend: str) -> None:
     worker = Worker(backend)
-    chosen: list[Case] = [CASES[f"special/{op}/{kind}"] for op in ("Exp", "Mul", "ReduceSum") for kind in ("nan", "infinities")]
+    operators = ("Exp", "Mul", "ReduceSum", "Softplus", "Round", "Sign")
+    chosen: list[Case] = [CASES[f"special/{op}/{kind}"] for op in operators for kind in ("nan", "infinities")]
     try:
         for case in chosen:
             outcome = case.judge(lambda job, other=None, place=HERE: worker.call(job))
