@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from polymodel_conformance.calibration import calibration
+from polymodel_conformance.families import FAMILY
 from polymodel_conformance.report import Report
 from polymodel_conformance.run import run
+from polymodel_conformance.selection import Selection
 
 LEAST, MOST = 4.0, 32.0
 
@@ -51,24 +53,29 @@ def _limit(rule: str, largest: float) -> float:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Calibrate on backends (first argument), with a profile ("full"), at some levels (all).
+    """Calibrate on backends (first argument), with a profile ("full"), at some levels (all), for some families (all).
 
-    With levels named, the limits of other families stay as they are.
+    With levels or families named, the limits of other families stay as they are.
     """
     backends = arguments[0].split(",")
     profile = arguments[1] if len(arguments) > 1 else "full"
     levels = [int(n) for n in arguments[2].split(",")] if len(arguments) > 2 else None
-    report = run(backends, profile, levels)
+    families = arguments[3].split(",") if len(arguments) > 3 else []
+    selection = Selection(operators=frozenset(op for op, family in FAMILY.items() if family in families))
+    report = run(backends, profile, levels, selection=selection)
     broken = [r for r in report.results if r.outcome.verdict.value in ("error", "crash")]
     if report.unavailable or broken:
         print(report)
         return 1
+    found = measured_limits(report)
+    if families:
+        found = {f: entry for f, entry in found.items() if f.removesuffix("/float64") in families}
     result = {
         "command": f"python -m polymodel_conformance.calibrate {' '.join(arguments)}",
         "rule": "twice the largest score of correct backends, rounded up, at least 4; ulp: the largest",
         "versions": {b: about["versions"] for b, about in report.environment["backends"].items()},
         "processor": report.environment["processor"],
-        "families": dict(sorted({**(calibration()["families"] if levels else {}), **measured_limits(report)}.items())),
+        "families": dict(sorted({**(calibration()["families"] if levels else {}), **found}.items())),
     }
     path = Path(__file__).with_name("calibration.json")
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
