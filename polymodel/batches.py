@@ -12,6 +12,8 @@ import numpy as np
 from polymodel import random
 from polymodel.data import Samples, count_of, take
 from polymodel.errors import ConfigError, DataError, GraphError
+from polymodel.goal import WEIGHT
+from polymodel.spec import numpy_dtype
 
 if TYPE_CHECKING:
     from polymodel.program import Program
@@ -40,6 +42,9 @@ class Batches(ABC):
             epoch: from 0.
             start: number of the first batch wanted.
         """
+
+    def take_weights(self, dtype: str) -> None:  # noqa: B027  a source brings its weights along, or ones are put in
+        """The program takes a weight for each sample from now on: where there are none they are ones."""
 
     @abstractmethod
     def again(self, epoch: int, batch: int) -> Feeds | None:
@@ -73,6 +78,11 @@ class ArrayBatches(Batches):
                 yield min(size, count - place * size), feeds
                 place += 1
                 at += 1
+
+    def take_weights(self, dtype: str) -> None:
+        if WEIGHT not in self.data.arrays:
+            ones = np.ones(self.data.count, numpy_dtype(dtype))
+            self.data = Samples({**self.data.arrays, WEIGHT: ones}, self.data.count)
 
     def again(self, epoch: int, batch: int) -> Feeds | None:
         return next(self.epoch(epoch, batch))[1]
@@ -138,6 +148,11 @@ def is_pair(data: Any) -> bool:
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         return False
     return isinstance(data, tuple) or not isinstance(data[0], tuple | list)
+
+
+def has_weights(data: Any) -> bool:
+    """Whether data in memory bring a weight for each sample along."""
+    return is_pair(data) and len(data) == 3 and data[2] is not None
 
 
 def as_array(value: Any) -> Any:

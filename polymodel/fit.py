@@ -14,6 +14,7 @@ from polymodel import nonfinite
 from polymodel.batches import Batches, Feeds, check_count
 from polymodel.callbacks.base import Callback
 from polymodel.errors import CheckpointError, ConfigError, NonFiniteLoss
+from polymodel.goal import WEIGHT
 from polymodel.means import Means
 
 if TYPE_CHECKING:
@@ -110,13 +111,15 @@ class Fit:
             self._pending.clear()
             self.stop(str(error))
         finally:
-            for callback in started:
+            for callback in reversed(started):
                 callback.on_end(self)
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
     def _epoch(self) -> None:
         trainer, began = self.trainer, time.perf_counter()
+        if trainer.goal.weighted:
+            self._take_weights()
         for callback in self.callbacks:
             callback.on_epoch_start(self)
         hooks = [c for c in self.callbacks if c.sees_steps]
@@ -148,6 +151,14 @@ class Fit:
         trainer.history.append(row)
         for callback in self.callbacks:
             callback.on_epoch(self, row)
+
+    def _take_weights(self) -> None:
+        """Batches of a validation may have been the first to bring weights along."""
+        training = self.trainer.program.training
+        assert training is not None
+        for batches in (self.data, self.validation):
+            if batches is not None:
+                batches.take_weights(training.graph.specs[WEIGHT].dtype)
 
     def _validate(self, batches: Batches) -> dict[str, float]:
         for callback in self.callbacks:

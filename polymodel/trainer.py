@@ -14,7 +14,7 @@ import numpy as np
 
 from polymodel import checkpoint, nonfinite, run_state
 from polymodel.accumulation import Accumulation
-from polymodel.batches import Batches, check_count, is_pair, joined, last_part
+from polymodel.batches import Batches, check_count, has_weights, is_pair, joined, last_part
 from polymodel.callbacks.base import Callback
 from polymodel.callbacks.progress import Progress
 from polymodel.checkpoint import Checkpoint
@@ -189,7 +189,7 @@ class Trainer:
                 raise ConfigError("validation_split sets samples in memory aside: it needs such data and no validation")
             rest, validation = last_part((*data, sample_weight) if len(data) == 2 else data, validation_split)
             data, sample_weight = rest[:2], rest[2]
-        if sample_weight is not None or class_weight is not None or (is_pair(data) and len(data) == 3):
+        if any(w is not None for w in (sample_weight, class_weight)) or has_weights(data) or has_weights(validation):
             self.take_weights()
         check_count("batch_size", batch_size)
         seed = self.seed if shuffle else None
@@ -298,7 +298,7 @@ class Trainer:
             sample_weight: as for fit; metrics are not weighted.
             steps: batches to take; all of them when None.
         """
-        if sample_weight is not None or (is_pair(data) and len(data) == 3 and data[2] is not None):
+        if sample_weight is not None or has_weights(data):
             self.take_weights()
         check_count("batch_size", batch_size)
         return self.evaluate_batches(self._intake.batches(data, batch_size, sample_weight, None, steps))

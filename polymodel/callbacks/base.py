@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 class Callback(ABC):  # noqa: B024  every hook may be left out
     """Hooks around a fit. Every hook may be left out; a step costs nothing for callbacks without `on_step`.
 
-    Callbacks are called in ascending order of `order`, those of one order as they were given:
+    Callbacks are called in ascending order of `order`, those of one order as they were given; at the end of something the other
+    way round, so that the first to begin is the last to end:
 
         on_start
             for each epoch: on_epoch_start
                 for each step: on_step
-                for an epoch with validation: on_validation_start, and, in descending order, on_validation_end
+                for an epoch with validation: on_validation_start, on_validation_end (the other way round)
             on_epoch
-        on_end
+        on_end (the other way round)
 
     Attributes:
         order: -10 and less change what is trained, 0 to 10 decide, 20 to 50 write what was decided, 100 saves it all.

@@ -11,6 +11,7 @@ import numpy as np
 from polymodel.callbacks.base import Callback
 from polymodel.callbacks.monitor import Mode, Monitor
 from polymodel.errors import ConfigError
+from polymodel.optim.average import EMA
 
 if TYPE_CHECKING:
     from polymodel.fit import Fit
@@ -28,8 +29,8 @@ class EarlyStopping(Callback):
         patience: epochs without a better value that end the fit, >= 1.
         min_delta: by how much a value must be better.
         mode: "min", "max" or "auto"; see Monitor.
-        restore_best: at the end of the fit, take back parameters and buffers of the best epoch (of this process: a resumed fit
-            that finds nothing better keeps its last ones, and says so in `fit.reason`).
+        restore_best: at the end of the fit, take back parameters, their averages and buffers of the best epoch (of this process: a
+            resumed fit that finds nothing better keeps its last ones, and says so in `fit.reason`).
 
     Raises:
         ConfigError: an impossible value; at the start of a fit, a column that it will not have.
@@ -55,7 +56,7 @@ class EarlyStopping(Callback):
         self.patience = patience
         self.waited = 0
         self.restore_best = restore_best
-        self._best: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None = None
+        self._best: tuple[dict[str, np.ndarray], ...] | None = None
 
     def on_start(self, fit: Fit) -> None:
         self.monitor.check(fit.columns)
@@ -67,14 +68,17 @@ class EarlyStopping(Callback):
         better = self.monitor.improved(row)
         self.waited = 0 if better else self.waited + 1
         if better and self.restore_best:
-            self._best = fit.trainer.program.parameters, fit.trainer.program.buffers
+            program = fit.trainer.program
+            averages = {n: a for n, a in program.slots.items() if n.startswith(f"{EMA}/")}
+            self._best = program.parameters, program.buffers, averages
         self._decide(fit)
 
     def on_end(self, fit: Fit) -> None:
         if not self.restore_best:
             return
         if self._best is not None:
-            fit.trainer.program.parameters, fit.trainer.program.buffers = self._best
+            program = fit.trainer.program
+            program.parameters, program.buffers, program.slots = self._best
         elif not math.isnan(self.monitor.best):
             fit.stop("the best epoch lies before the checkpoint that this fit began with: load the best checkpoint")
 

@@ -11,6 +11,7 @@ import pytest
 
 import polymodel as pm
 from polymodel.callbacks import (
+    EMA,
     Callback,
     Checkpoints,
     EarlyStopping,
@@ -59,7 +60,7 @@ def test_the_documented_order() -> None:
     epoch = ["a epoch_start", "b epoch_start", *["a step", "b step"] * 3]
     held = ["a validation_start", "b validation_start", "b validation_end", "a validation_end"]
     rows = ["early epoch", "a epoch", "b epoch"]
-    assert seen == ["a start", "b start", *epoch, *rows, *epoch, *held, *rows, "a end", "b end"]
+    assert seen == ["a start", "b start", *epoch, *rows, *epoch, *held, *rows, "b end", "a end"]
     assert Lambda(on_step=print).sees_steps
     assert not Lambda(on_epoch=print).sees_steps
 
@@ -77,6 +78,16 @@ def test_the_best_epoch_comes_back() -> None:
     for name, value in t.program.parameters.items():
         np.testing.assert_array_equal(value, best[chosen][name])
         np.testing.assert_array_equal(value, t.model.values[name])
+    assert t.evaluate(DATA)["loss"] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_the_best_averages_come_back() -> None:
+    """What is kept is what was validated: the averages of the best epoch."""
+    t = trainer(optimizer={"name": "sgd", "lr": 0.1, "ema": 0.5})
+    worse = LearningRate(lambda epoch: 1.0 if epoch < 2 else 1e4)
+    run(t, EarlyStopping("val_loss", patience=2, restore_best=True), EMA(), worse, epochs=9)
+    losses = t.history["val_loss"]
+    assert int(np.argmin(losses)) == 1
     assert t.evaluate(DATA)["loss"] == pytest.approx(losses[1], rel=1e-6)
 
 

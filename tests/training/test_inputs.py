@@ -76,6 +76,28 @@ def test_weights_come_in_the_middle(toy: Any, trainer: TrainerMaker, backend: st
         np.testing.assert_allclose(t.program.parameters[name], value, rtol=1e-4, atol=1e-6)
 
 
+def test_weights_of_the_validation(toy: Any, trainer: TrainerMaker) -> None:
+    """In memory, or first seen in the batches of a validation, in the middle of a fit."""
+    x, y = toy.held
+    weight = np.linspace(0, 2, 30)
+    runs = [plain(trainer) for _ in range(3)]
+    for t, validation in zip(runs, ((x, y, weight), [(x, y, weight)], (x, y)), strict=True):
+        t.fit(toy.train, epochs=3, validation=validation, progress=False)
+    assert runs[0].history["val_loss"] == pytest.approx(runs[1].history["val_loss"], rel=1e-5)
+    assert runs[0].history["val_loss"][0] != pytest.approx(runs[2].history["val_loss"][0], rel=1e-3)
+    assert runs[0].history["loss"] == pytest.approx(runs[2].history["loss"], rel=1e-5)
+    want = runs[0].evaluate((x, y), sample_weight=weight)["loss"]
+    assert runs[0].history["val_loss"][-1] == pytest.approx(want, rel=1e-6)
+
+
+def test_tensors_of_tensorflow(toy: Any, trainer: TrainerMaker) -> None:
+    tf = pytest.importorskip("tensorflow")
+    t, arrays = plain(trainer, "tensorflow"), plain(trainer, "tensorflow")
+    t.fit(tf.data.Dataset.from_tensor_slices(toy.train).batch(40), epochs=2, progress=False)
+    arrays.fit(toy.train, epochs=2, batch_size=40, shuffle=False, progress=False)
+    assert state(t) == state(arrays)
+
+
 def test_validation_split_takes_the_last_samples(toy: Any, trainer: TrainerMaker) -> None:
     split, given = plain(trainer), plain(trainer)
     split.fit(toy.train, epochs=2, validation_split=0.2, progress=False)
