@@ -9,6 +9,7 @@ import typer
 
 from polymodel.cli.errors import reported
 from polymodel.cli.options import BackendName, Debug, Device, Json, Run, Which
+from polymodel.cli.output import line, plain
 from polymodel.errors import ConfigError
 
 
@@ -49,7 +50,6 @@ def evaluate(
     trainer.load_checkpoint(path)
     found = trainer.evaluate(samples)
     if json_output:
-        print(json.dumps({"checkpoint": str(path), "backend": trainer.program.backend.name, "on": chosen, **found}))
+        print(json.dumps({"checkpoint": str(path), "backend": trainer.program.backend.name, "on": chosen, **plain(found)}))
         return
-    numbers = "  ".join(f"{n} {v:.6g}" for n, v in found.items())
-    print(f"{chosen}, {path.name}, {trainer.program.backend.name}: {numbers}")
+    print(f"{chosen}, {path.name}, {trainer.program.backend.name}: {line(found)}")

@@ -4,6 +4,8 @@
     environment.json   one entry for each start: versions, device, command
     log.txt            a line for each epoch, and how the run ended
     history.csv        the history
+    history.svg        its curves, where matplotlib is installed
+    tensorboard/       event files, with tensorboard: true
     checkpoints/       see polymodel.callbacks.Checkpoints
 """
 

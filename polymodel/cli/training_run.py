@@ -10,8 +10,10 @@ from typing import Any
 
 from polymodel import checkpoint
 from polymodel.callbacks import Lines
+from polymodel.cli.output import line, plain
 from polymodel.cli.run_folder import RunFolder
 from polymodel.config import Config
+from polymodel.errors import ConfigError
 from polymodel.experiment import Splits, build_callbacks
 from polymodel.trainer import Trainer
 
@@ -73,7 +75,11 @@ def run(
         folder.log(f"ended with {type(error).__name__}: {error}")
         raise
     seconds = time.perf_counter() - began
-    test = None if data.test is None else trainer.evaluate(data.test)
+    test = None if data.test is None else plain(trainer.evaluate(data.test))
+    try:
+        trainer.history.plot(place / "history.svg")
+    except ConfigError as error:  # matplotlib is not installed
+        folder.log(f"no plot: {error}")
     folder.log(f"done in {seconds:.1f} s" + ("" if test is None else f"; test {test}"))
     if export is not None:
         trainer.export(export)
@@ -94,7 +100,7 @@ def run(
         return
     last = {n: v for n, v in trainer.history[-1].items() if n not in ("epoch", "step", "lr", "seconds")}
     last |= {f"test_{n}": v for n, v in (test or {}).items()}
-    print(f"done {where} in {seconds:.1f} s: " + "  ".join(f"{n} {v:.6g}" for n, v in last.items()))
+    print(f"done {where} in {seconds:.1f} s: " + line(last))
     if export is not None:
         print(f"exported, verified: {export}")
     print(f"run folder: {place}")

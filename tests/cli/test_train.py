@@ -16,7 +16,8 @@ def test_a_run_folder_is_complete(polymodel: Any, work: Path) -> None:
     done = polymodel("train", work / "config.yaml", "--output", work / "run")
     assert done.code == 0, done.err
     run = work / "run"
-    assert {p.name for p in run.iterdir()} == {"config.yaml", "environment.json", "log.txt", "history.csv", "checkpoints"}
+    files = {p.name for p in run.iterdir()} - {"history.svg"}  # which needs matplotlib
+    assert files == {"config.yaml", "environment.json", "log.txt", "history.csv", "checkpoints"}
     assert config_file.read(run / "config.yaml").output == str(run)
     started = json.loads((run / "environment.json").read_text())
     assert len(started) == 1
@@ -34,6 +35,29 @@ def test_json(polymodel: Any, work: Path) -> None:
     assert (found["backend"], found["device"], len(found["history"])) == ("torch", "cpu", 3)
     assert set(found["test"]) == {"loss", "accuracy"}
     assert Path(found["checkpoint"]).parent == work / "run/checkpoints"
+
+
+def test_options_of_training(polymodel: Any, work: Path) -> None:
+    """What the configuration says reaches the trainer, is kept in the run folder, and is found again by evaluate."""
+    options = {
+        "metrics": "[accuracy, f1, confusion_matrix]",
+        "optimizer": "{name: adam, lr: 0.01, groups: [{match: '*bias', lr: 0.001}], ema: 0.5}",
+        "accumulate": "2",
+        "regularizers": "[{match: '*weight', l2: 0.001}]",
+        "reduce_on_plateau": "{monitor: loss, patience: 1, min_delta: 100, factor: 0.5}",
+    }
+    changes = [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
+    found = polymodel("train", work / "config.yaml", "--output", work / "run", *changes, "--json").json
+    assert [round(row["lr"], 6) for row in found["history"]] == [0.01, 0.01, 0.005]
+    assert "val_f1" in found["history"][-1]
+    assert sum(map(sum, found["test"]["confusion_matrix"])) > 0
+    state = checkpoint.load(work / "run/checkpoints")
+    assert {n.partition("/")[0] for n in state.slots} == {"exp_avg", "exp_avg_sq", "ema"}
+    again = polymodel("evaluate", work / "run", "--json").json
+    assert again["confusion_matrix"] == found["test"]["confusion_matrix"]
+    assert "confusion_matrix [[" in polymodel("evaluate", work / "run").out
+    wrong = polymodel("train", work / "config.yaml", "--output", work / "b", "--set", "regularizers=[{match: a}]")
+    assert "give l1 or l2" in wrong.err
 
 
 def test_a_resumed_run_ends_as_an_uninterrupted_one(polymodel: Any, work: Path) -> None:
