@@ -49,6 +49,7 @@ class Job:
         if self.training is not None:
             text += graph_key(self.training.graph) + repr((pack_rule(self.training.optimizer), self.training.returns))
             text += repr(None if self.training.clip is None else pack_rule(self.training.clip))
+            text += "" if self.training.accumulate is None else f"in {self.training.accumulate.parts} parts"
         text += repr((self.options.get("seed", 0), self.options.get("tf32", False)))
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -154,5 +155,6 @@ def pack_job(job: Job) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             "metrics": training.metrics,
             "optimizer": pack_rule(training.optimizer),
             "clip": None if training.clip is None else pack_rule(training.clip),
+            "parts": None if training.accumulate is None else training.accumulate.parts,
         }
     return header, arrays

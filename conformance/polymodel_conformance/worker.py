@@ -23,6 +23,7 @@ import numpy as np
 import onnx
 
 from polymodel import checkpoint, random
+from polymodel.accumulation import Accumulation
 from polymodel.backend import Backend, Program
 from polymodel.bodies import BODIES
 from polymodel.errors import Unsupported
@@ -123,6 +124,7 @@ def program_for(
             optimizer=unpack_rule(packed["optimizer"]),
             metrics=tuple(packed["metrics"]),
             clip=unpack_rule(packed["clip"]) if packed["clip"] else None,
+            accumulate=Accumulation(packed["parts"]) if packed["parts"] else None,
         )
     asked = header["options"]
     options = CompileOptions(threads=threads, seed=asked.get("seed", 0), tf32=asked.get("tf32", False))

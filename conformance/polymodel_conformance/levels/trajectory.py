@@ -8,12 +8,13 @@ the envelope that the same steps with rounding errors put in span.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
 
 from polymodel import models
+from polymodel.accumulation import Accumulation
 from polymodel.optim import SGD, Adam, Optimizer
 from polymodel.options import Training
 from polymodel_conformance import cache
@@ -37,6 +38,8 @@ LR = {"sgd": float(np.float32(0.01)), "adam": float(np.float32(1e-3))}
 BATCH = {"mlp": 16, "lenet": 8, "lstm": 4, "transformer": 2, "resnet18": 2}
 STEPS = {"smoke": 2, "quick": 3, "full": 20}
 SMOKE = ("mlp", "lenet")
+ACCUMULATED = ("lenet", "transformer")
+"""Trained in three parts of a batch too, against the oracle's step over the whole batch; dropout's mask is cut with it."""
 FREE = 5
 
 
@@ -66,7 +69,11 @@ def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case
         steps = 1 if name == "resnet18" and profile == "quick" else STEPS[profile]
         batches = batches_of(name, steps, seed)
         for word, rule in optimizers().items():
-            trajectory = Trajectory(training_of(name, rule), batches, LR[word], 2 if name == "resnet18" else 4)
+            training = training_of(name, rule)
+            if name in ACCUMULATED:
+                cut = Trajectory(replace(training, accumulate=Accumulation(3)), batches[:1], LR[word])
+                yield StepCase(f"trajectory/{name}/{word}/accumulated", 6, "trajectory", cut, 1)
+            trajectory = Trajectory(training, batches, LR[word], 2 if name == "resnet18" else 4)
             for number in range(1, steps + 1):
                 yield StepCase(f"trajectory/{name}/{word}/step{number:02}", 6, "trajectory", trajectory, number)
     for name in () if profile == "smoke" else ("mlp", "lstm"):
