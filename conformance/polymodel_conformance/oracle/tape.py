@@ -28,10 +28,10 @@ class Noise:
 
     Args:
         unit: unit roundoff u, 2**-24 for float32.
+        seed: of this draw.
 
     Attributes:
         accumulator: unit roundoff of what sums are gathered in: half precision is summed in float32.
-        seed: of this draw.
     """
 
     def __init__(self, unit: float, seed: int) -> None:
