@@ -20,10 +20,12 @@ _IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLi
 _IMPURE.add("Dropout")
 # Where the reference operators of onnx 1.23 refuse or mistake what the standard allows (LRN of three axes,
 # GlobalMaxPool of three axes, GatherElements of smaller indices, Gelu, ReduceLogSumExp of a
-# number; HardSwish takes a sixth in float32), or are slow, without bound for some sizes (Einsum): the backend computes these itself.
+# number; HardSwish takes a sixth in float32, windows the argument of their cosine), or are slow, without bound for some
+# sizes (Einsum): the backend computes these itself.
 _LEFT = {
     "LRN", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool", "MaxPool", "AveragePool", "LpPool", "GatherElements", "Gelu",
     "HardSwish", "Einsum", "ReduceLogSumExp", "ConvInteger", "QLinearConv", "STFT", "MaxRoiPool",
+    "HannWindow", "HammingWindow", "BlackmanWindow",
     "Conv", "ConvTranspose", "DeformConv", "Resize", "GridSample", "RoiAlign", "LSTM", "GRU", "RNN", "Attention", "Col2Im",
     "BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization",
 }

@@ -44,6 +44,7 @@ FOUND: Mapping[str, tuple[Make, Mapping[str, np.ndarray]]] = {
     "HardSwish of a constant": (
         lambda b, x: b.op("Mul", x, b.op("HardSwish", np.array([-1.4930, 0.7]))), {"x": RNG.standard_normal((3, 2))}
     ),
+    "a window of a constant size": (lambda b, x: b.op("Mul", x, b.op("HannWindow", np.array(10))), {"x": real(10)}),
     "the largest of nothing": (lambda b, x: b.ops("TopK", x, np.array([0]), outputs=2), {"x": real(3, 0)}),
     "a parameter": (lambda b, x: b.op("Mul", x, b.parameter("w", real(2, 3))), {"x": real(2, 3)}),
     "largest elements of a parameter": (

@@ -96,3 +96,10 @@ def test_random_operators_are_not_computed_ahead() -> None:
     with b.active():
         b.output("r", b.op("RandomNormalLike", b.constant(np.zeros(3, np.float32))))
     assert [n.op_type for n in specialize(b.finish(), ["r"]).nodes] == ["RandomNormalLike"]
+
+
+def test_what_the_reference_operator_mistakes_is_left_to_the_backend() -> None:
+    b = Builder()
+    with b.active():
+        b.output("y", b.op("HannWindow", np.array(10)))
+    assert [n.op_type for n in specialize(b.finish(), ["y"]).nodes] == ["HannWindow"]
