@@ -188,14 +188,14 @@ def all_feeds(graph: Graph, feeds: Arrays, *, step: int = 0, seed: int = 0) -> d
     return complete
 
 
-def measured(compute: Compute, key: cache.Key, *, runs: int, unit: float) -> Measured:
+def measured(compute: Compute, key: cache.Key, *, runs: int, unit: float, apart: bool = False) -> Measured:
     """`measure`, kept on disk."""
-    kept = cache.read(key.add(str(runs), str(unit)))
+    kept = cache.read(key.add(str(runs), str(unit), *(("apart",) if apart else ())))
     if kept is not None:
         group = {p: {n.removeprefix(p): a for n, a in kept.items() if n.startswith(p)} for p in ("v/", "s/", "d/")}
         doubt = {n: float(a) for n, a in group["d/"].items()}
         return Measured(group["v/"], group["s/"], doubt, int(kept["undecidable"]), int(kept["ties"]))
-    found = measure(compute, runs=runs, unit=unit)
+    found = measure(compute, runs=runs, unit=unit, apart=apart)
     cache.write(
         key,
         {

@@ -65,6 +65,22 @@ def test_an_element_within_rounding_of_a_kink_is_counted_and_both_sides_are_in_t
     assert found.spread["slope"][2] > 0.5
 
 
+def test_elements_apart_are_near_a_kink_by_their_own_errors() -> None:
+    """One large element does not make decisions of small ones doubtful; what is near by its own error still is."""
+
+    def compute(noise: Noise | None, kinks: Kinks) -> dict[str, np.ndarray]:
+        x = np.array([1e6, 1e-3, 1.0])
+        x = x if noise is None else noise.rounded(x)
+        turned = kinks.decide(np.abs(x - np.array([0.0, 0.0, 1.0 + 1e-8])))
+        return {"y": np.where(turned, -x, x)}
+
+    together, alone = (measure(compute, runs=4, apart=apart) for apart in (False, True))
+    assert (together.undecidable, alone.undecidable) == (2, 1)
+    assert together.spread["y"][1] > 1e-4
+    assert alone.spread["y"][1] < 1e-9
+    assert alone.spread["y"][2] > 0.5
+
+
 def test_an_exact_tie_is_a_tie_not_undecidable() -> None:
     x = np.array([[0.0, 1.0, -1.0]], np.float32)
     graph = build("Relu", (x.shape,), {})

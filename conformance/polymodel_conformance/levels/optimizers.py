@@ -137,7 +137,7 @@ class UpdateCase(Case):
         key = cache.Key("update", graph_key(self.training.graph), repr(pack_rule(self.training.optimizer)))
         key.add(repr((None if clip is None else pack_rule(clip), self.step, self.lr))).arrays(feeds).arrays(state)
         compute = one_step(self.training, feeds, state, self.lr, self.step)
-        found = without_gradients(measured(compute, key, runs=8, unit=UNIT))
+        found = without_gradients(measured(compute, key, runs=8, unit=UNIT, apart=True))
         wanted = expectations(found, step_dtypes(self.training, found.values))
         self._expected = {n: e for n, e in wanted.items() if not n.startswith("scalar/")}
         self._job = step_job(self.training, feeds, state, self.lr, self.step)

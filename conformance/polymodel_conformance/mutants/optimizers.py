@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from polymodel.optim import ClipValue, Optimizer
+from polymodel.optim import ClipNorm, ClipValue, Optimizer
 from polymodel_conformance.jobs import Job
 from polymodel_conformance.mutants.mutant import Ask, Mutant, options
 from polymodel_conformance.mutants.rules import FAULTS, SCALARS, ClipEach, Wrong
@@ -73,6 +73,15 @@ OPTIMIZERS: tuple[Mutant, ...] = (
     _wrong("LAMB no bias correction", "lamb/step1", "LAMB without bias correction"),
     _wrong("LAMB decay outside the ratio", "lamb/step1"),
     _other("LAMB epsilon 1e-8", "lamb/step1", eps=1e-8),
+    _other("Adafactor clips at 2", "adafactor/step2", clip=2.0),
+    _other("Adafactor smallest square 1e-30", "adafactor/step1", eps=(1e-30, 1e-3)),
+    _other("Adafactor moment decays by -0.7", "adafactor/step2", beta2_decay=-0.7),
+    _other("Adafactor weight decay forgotten", "adafactor/step1", weight_decay=0.0),
+    Mutant("settings of a group ignored", "optimizers/adamw_groups/step1", _rule(lambda o: o.base)),
+    Mutant("average of the parameters at 0.9", "optimizers/sgd_averaged/step1000", _rule(lambda o: replace(o, decay=0.9))),
+    Mutant("average of the parameters without its warmup", "optimizers/sgd_averaged/step2", _rule(lambda o: replace(o, warmup=False))),
+    Mutant("constraints forgotten", "optimizers/sgd_constrained/step1", _rule(lambda o: o.inner)),
+    Mutant("all gradients clipped by one norm", "optimizers/adam_clip_parameter_norm/step2", _clip(ClipNorm(0.5))),
     Mutant("each gradient clipped by its own norm", "optimizers/sgd_clip_norm/step1", _clip(ClipEach(1.0))),
     Mutant("clipped by value, not by norm", "optimizers/sgd_clip_norm/step1", _clip(ClipValue(1.0))),
     Mutant("clipping by value forgotten", "optimizers/adam_clip_value/step2", _clip(None)),
