@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, final
 
 from polymodel.plan import Node
 from polymodel_torch import products
@@ -53,7 +53,34 @@ def einsum(node: Node, *inputs: Any) -> Any:
 
 @TABLE.rule("Det", since=11)
 def det(node: Node, x: Any) -> Any:
-    """PyTorch's derivative is right for singular matrices too."""
     if node.dtype() in ("float32", "float64"):
+        return _determinant(x)
+    return _determinant(x.to(torch.float32)).to(x.dtype)
+
+
+@final
+class _Determinant(torch.autograd.Function):  # type: ignore[misc]
+    """PyTorch's own derivative is zero where elimination meets a pivot of exactly zero: wrong for singular matrices.
+
+    The derivative is the matrix of cofactors, det(U) det(V^T) U diag(products of the other singular values) V^T for
+    x = U diag(s) V^T.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
         return torch.linalg.det(x)
-    return torch.linalg.det(x.to(torch.float32)).to(x.dtype)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, dy: torch.Tensor) -> torch.Tensor:
+        u, s, vh = torch.linalg.svd(ctx.saved_tensors[0], full_matrices=False)
+        before = torch.cumprod(torch.cat([torch.ones_like(s[..., :1]), s], -1), -1)[..., :-1]
+        after = torch.cumprod(torch.cat([torch.ones_like(s[..., :1]), s.flip(-1)], -1), -1)[..., :-1].flip(-1)
+        sign = torch.linalg.det(u) * torch.linalg.det(vh) * dy
+        return (u * (before * after * sign[..., None])[..., None, :]) @ vh
+
+
+@leaf
+def _determinant(x: torch.Tensor) -> Any:
+    return _Determinant.apply(x)
