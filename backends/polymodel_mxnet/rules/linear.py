@@ -203,7 +203,8 @@ def det(node: Node, x: Symbol) -> Symbol:
     """MXNet's own derivative divides by the determinant, which raises for singular matrices.
 
     The derivative is the matrix of cofactors, det(U) det(V) U diag(products of the other singular values) V^T for
-    x = U diag(s) V^T. It enters as a factor of x - x, which is zero and has a derivative.
+    x = U diag(s) V^T, in float64: singular values of float32 are too rough. It enters as a factor of x - x, which is
+    zero and has a derivative.
     """
     kind, (*batch, size, _) = node.dtype(), node.shape()
     if size == 0 or 0 in batch:
@@ -211,7 +212,7 @@ def det(node: Node, x: Symbol) -> Symbol:
     count = int(np.prod(batch, dtype=np.int64))
     x = reshape(to_work(x, kind), (count, size, size))
     fixed = op("BlockGrad", x)
-    u, s, v = op("_npi_svd", fixed)
+    u, s, v = op("_npi_svd", cast(fixed, "float64"))
     columns = [cut(s, 1, i, i + 1) for i in range(size)]
     before, after = [None] * size, [None] * size
     for i in range(1, size):
@@ -220,7 +221,7 @@ def det(node: Node, x: Symbol) -> Symbol:
     others = [b * a if b is not None and a is not None else b if a is None else a for b, a in zip(before, after, strict=True)]
     products = concat(others, 1) if size > 1 else s * 0.0 + 1.0
     sign = reshape(_determinant(u) * _determinant(v), (count, 1))
-    cofactors = op("batch_dot", u * reshape(products * sign, (count, 1, size)), v)
+    cofactors = cast(op("batch_dot", u * reshape(products * sign, (count, 1, size)), v), "float64" if kind == "float64" else "float32")
     slope = op("_np_sum", op("BlockGrad", cofactors) * (x - fixed), axis=(1, 2))
     return from_work(reshape(op("BlockGrad", _determinant(fixed)) + slope, tuple(batch)), kind)
 

@@ -138,13 +138,13 @@ def _determinant(x: Any) -> Any:
     """TensorFlow's own derivative divides by the determinant: wrong for singular matrices.
 
     The derivative is the matrix of cofactors, det(U) det(V) U diag(products of the other singular values) V^T for
-    x = U diag(s) V^T.
+    x = U diag(s) V^T, in float64: singular values of float32 are too rough.
     """
 
     def backward(dy: Any) -> Any:
-        s, u, v = tf.linalg.svd(x)
+        s, u, v = tf.linalg.svd(tf.cast(x, tf.float64))
         others = tf.math.cumprod(s, -1, exclusive=True) * tf.math.cumprod(s, -1, exclusive=True, reverse=True)
-        sign = tf.linalg.det(u) * tf.linalg.det(v) * dy
-        return tf.linalg.matmul(u * (others * sign[..., None])[..., None, :], v, transpose_b=True)
+        sign = tf.linalg.det(u) * tf.linalg.det(v) * tf.cast(dy, tf.float64)
+        return tf.cast(tf.linalg.matmul(u * (others * sign[..., None])[..., None, :], v, transpose_b=True), x.dtype)
 
     return tf.linalg.det(x), backward

@@ -63,7 +63,7 @@ class _Determinant(torch.autograd.Function):  # type: ignore[misc]
     """PyTorch's own derivative is zero where elimination meets a pivot of exactly zero: wrong for singular matrices.
 
     The derivative is the matrix of cofactors, det(U) det(V^T) U diag(products of the other singular values) V^T for
-    x = U diag(s) V^T.
+    x = U diag(s) V^T, in float64: singular values of float32 are too rough.
     """
 
     @staticmethod
@@ -74,11 +74,12 @@ class _Determinant(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dy: torch.Tensor) -> torch.Tensor:
-        u, s, vh = torch.linalg.svd(ctx.saved_tensors[0], full_matrices=False)
+        u, s, vh = torch.linalg.svd(ctx.saved_tensors[0].double(), full_matrices=False)
         before = torch.cumprod(torch.cat([torch.ones_like(s[..., :1]), s], -1), -1)[..., :-1]
         after = torch.cumprod(torch.cat([torch.ones_like(s[..., :1]), s.flip(-1)], -1), -1)[..., :-1].flip(-1)
         sign = torch.linalg.det(u) * torch.linalg.det(vh) * dy
-        return (u * (before * after * sign[..., None])[..., None, :]) @ vh
+        cofactors = (u * (before * after * sign[..., None])[..., None, :]) @ vh
+        return cofactors.to(dy.dtype)
 
 
 @leaf
