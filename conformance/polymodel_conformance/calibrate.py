@@ -55,7 +55,8 @@ def _limit(rule: str, largest: float) -> float:
 def main(arguments: Sequence[str]) -> int:
     """Calibrate on backends (first argument), with a profile ("full"), at some levels (all), for some families (all).
 
-    With levels or families named, the limits of other families stay as they are.
+    With levels or families named, the limits of other families stay as they are, and those that are measured say by which
+    command.
     """
     backends = arguments[0].split(",")
     profile = arguments[1] if len(arguments) > 1 else "full"
@@ -70,8 +71,11 @@ def main(arguments: Sequence[str]) -> int:
     found = measured_limits(report)
     if families:
         found = {f: entry for f, entry in found.items() if f.removesuffix("/float64") in families}
+    command = f"python -m polymodel_conformance.calibrate {' '.join(arguments)}"
+    if levels:
+        found = {f: {**entry, "command": command} for f, entry in found.items()}
     result = {
-        "command": f"python -m polymodel_conformance.calibrate {' '.join(arguments)}",
+        "command": calibration()["command"] if levels else command,
         "rule": "twice the largest score of correct backends, rounded up, at least 4; ulp: the largest",
         "versions": {b: about["versions"] for b, about in report.environment["backends"].items()},
         "processor": report.environment["processor"],
