@@ -13,6 +13,7 @@ from polymodel.errors import PolymodelError, Unsupported
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.fuse import fuse
 from polymodel.plan import Node, Plan
+from polymodel_tensorflow.compat import tf
 from polymodel_tensorflow.dtypes import native_dtype
 from polymodel_tensorflow.layout import Layout, Values, choose
 from polymodel_tensorflow.rules import TABLE
@@ -76,6 +77,10 @@ def lower(plan: Plan, feeds: Mapping[str, tuple[Any, Layout]], settle: Settle | 
     for name, (value, layout) in feeds.items():
         values.put(name, value, layout)
     for node in plan.nodes:
+        if node.outputs and all(s.is_static and s.size == 0 for s in node.outputs):
+            for name, spec in zip(node.output_names, node.outputs, strict=False):
+                values.put(name, tf.zeros(spec.shape, native_dtype(spec.dtype)), None)
+            continue  # TensorFlow's simplification of products with constants divides by sizes, and ends the process
         call, layout, fetch = choose(node, values.held)
         results = _apply(call, list(fetch(values)))
         for i, (name, result) in enumerate(zip(node.output_names, results, strict=False)):

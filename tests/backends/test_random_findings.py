@@ -46,6 +46,9 @@ FOUND: Mapping[str, tuple[Make, Mapping[str, np.ndarray]]] = {
     ),
     "a window of a constant size": (lambda b, x: b.op("Mul", x, b.op("HannWindow", np.array(10))), {"x": real(10)}),
     "the largest of nothing": (lambda b, x: b.ops("TopK", x, np.array([0]), outputs=2), {"x": real(3, 0)}),
+    "a product of a constant without elements": (
+        lambda b, x, w, c: b.op("PRelu", b.op("MatMul", x, w), c), {"x": real(0, 0, 7), "w": real(7, 7), "c": real(0, 1, 7)}
+    ),
     "a parameter": (lambda b, x: b.op("Mul", x, b.parameter("w", real(2, 3))), {"x": real(2, 3)}),
     "largest elements of a parameter": (
         lambda b, x: (b.op("GlobalMaxPool", b.parameter("w", real(2, 3, 5))), b.op("Neg", x)), {"x": real(2)}
