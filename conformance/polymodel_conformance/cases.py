@@ -274,6 +274,12 @@ class GraphCase(Case):
             exact = len(plain) == 1 and self.wrt is None
             self.rule = RULES.get(single, "rho") if exact else "rho"
 
+    @property
+    def job(self) -> Job:
+        """What is asked of a backend, once the case is prepared."""
+        assert self._job is not None
+        return self._job
+
     def prepare(self) -> None:
         outputs = self.outputs or self.graph.outputs
         reason = ""

@@ -194,14 +194,24 @@ def linear_spread(plan: Plan, feeds: Mapping[str, Array], unit: float = UNIT) ->
     if (node.op_type not in _LINEAR and not plain) or any(s is not None and "int" in s.dtype for s in node.inputs[:1]):
         return None
 
-    def of(change: Callable[[Array], Array]) -> dict[str, Array]:
-        floats = {n for n, a in feeds.items() if a.dtype.kind == "f" or a.dtype.name == "bfloat16"}
-        changed = {n: change(a.astype(np.float64)) if n in floats else a for n, a in feeds.items()}
-        return evaluate(plan, changed, record=False).outputs(plan.outputs)
-
     u = min(unit, UNIT)
-    totals, squares, numbers = of(lambda a: a), of(np.square), of(np.ones_like)
+    totals, squares, numbers = (_of(plan, feeds, change) for change in (lambda a: a, np.square, np.ones_like))
     return {
         n: u * np.sqrt(np.maximum(numbers[n] - 1.0, 0.0) / 3.0 * (np.square(total) / 3.0 + squares[n] / 2.0) + squares[n] / 3.0)
         for n, total in totals.items()
     }
+
+
+def factors_spread(plan: Plan, feeds: Mapping[str, Array], unit: float) -> dict[str, Array]:
+    """The rms error of a linear operator whose two factors are rounded to a unit roundoff u, and nothing else: u sqrt(2 Q / 3).
+
+    Q is the sum of the squared terms; a rounding error is spread evenly over [-u, u].
+    """
+    return {n: unit * np.sqrt(squares * (2.0 / 3.0)) for n, squares in _of(plan, feeds, np.square).items()}
+
+
+def _of(plan: Plan, feeds: Mapping[str, Array], change: Callable[[Array], Array]) -> dict[str, Array]:
+    """A plan on changed floating-point inputs, in float64."""
+    floats = {n for n, a in feeds.items() if a.dtype.kind == "f" or a.dtype.name == "bfloat16"}
+    changed = {n: change(a.astype(np.float64)) if n in floats else a for n, a in feeds.items()}
+    return evaluate(plan, changed, record=False).outputs(plan.outputs)

@@ -97,7 +97,7 @@ def test_a_loss_on_an_inner_tensor(polymodel: Any, net: Path) -> None:
         (("--dry-run", "--replace-head", "features"), 2, "give both"),
         (("--dry-run", "--replace-head", "nowhere", "--classes", "2"), 1, "makes no tensor 'nowhere'"),
         (("--dry-run", "--train", "conv*"), 1, "matches no floating-point tensor"),
-        (("--dry-run", "--loss", "hinge"), 2, "unknown loss"),
+        (("--dry-run", "--loss", "hing"), 2, "unknown loss"),
     ],
 )
 def test_refusals(polymodel: Any, net: Path, arguments: tuple[str, ...], code: int, why: str) -> None:

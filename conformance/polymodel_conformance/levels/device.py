@@ -14,12 +14,12 @@ from typing import final
 import numpy as np
 
 from polymodel_conformance.bits import all_same_bits
-from polymodel_conformance.cases import Call, Case, GraphCase, Outcome, judged
+from polymodel_conformance.cases import Call, Case, GraphCase, Outcome, all_feeds, judged, plan_of
 from polymodel_conformance.client import HERE, Answer, Place
 from polymodel_conformance.compare import Expected
 from polymodel_conformance.corpus.generated.row import build, draw
 from polymodel_conformance.devices import CUDA
-from polymodel_conformance.floor import UNIT
+from polymodel_conformance.floor import factors_spread
 from polymodel_conformance.jobs import Job
 from polymodel_conformance.verdict import worst
 
@@ -99,10 +99,12 @@ class DeclaredCase(Case):
 
     def prepare(self) -> None:
         self.inner.prepare()
-        wider = TF32 / UNIT
+        graph, job = self.inner.graph, self.inner.job
+        full = all_feeds(graph, {n.removeprefix("feed/"): a for n, a in job.arrays.items()})
+        factors = factors_spread(plan_of(graph, graph.outputs, full), full, TF32)
         for name, e in self.inner.expected.items():
             assert e.spread is not None
-            self._expected[name] = replace(e, spread=e.spread * np.float32(wider))
+            self._expected[name] = replace(e, spread=np.hypot(e.spread, factors[name]))
 
     def judge(self, call: Call) -> Outcome:
         def declared(job: Job, backend: str | None = None, place: Place = HERE) -> Answer:
