@@ -44,6 +44,10 @@ def expected() -> Expected:
     return Expected(found["onnx"], found["hash"], found["tests"], frozenset(found["core"]))
 
 
+ROUNDING = "decided by rounding: "
+"""How the reason begins of a test whose result is rounding error, so that processors differ: it may pass, too."""
+
+
 def known_misses(backend: str) -> dict[str, str]:
     """Reason by test name, from known/onnx_BACKEND.txt; nothing when there is no such file.
 

@@ -62,6 +62,12 @@ def test_another_corpus_is_a_problem(corpus: Corpus) -> None:
     assert "expected 3 with 0f" in problem
 
 
+@pytest.mark.parametrize(("reason", "problems"), [("kills the process", 1), ("decided by rounding: equal logits", 0)])
+def test_only_what_rounding_decides_may_pass_where_it_is_listed(reason: str, problems: int) -> None:
+    passing = replace(C, outcome="pass")
+    assert len(run({"test_c": reason}, A, B, passing).problems) == problems
+
+
 def test_another_version_of_onnx_is_said() -> None:
     found = run({}, A, B, expected=replace(HERE, onnx="1.0.0"), corpus=Corpus((*NAMES, "test_d"), "0e"))
     assert found.problems == []
