@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from polymodel_conformance.cases import Outcome
 from polymodel_conformance.score import Score, scores
-from polymodel_conformance.verdict import Verdict, worst
+from polymodel_conformance.verdict import Comparison, Verdict, worst
 
 if TYPE_CHECKING:
     from polymodel_conformance.baseline import Baseline
@@ -167,12 +167,7 @@ class Report:
         if name in self.unavailable:
             return Summary(Verdict.ERROR.value, float("inf"), float("inf"), {})
         verdict = self.verdict(name)
-        ratios = [
-            c.score / c.limit if c.limit else c.score
-            for r in self.results
-            if r.backend == name
-            for c in r.outcome.comparisons
-        ]
+        ratios = [c.score / c.limit if c.limit else c.score for c in self._comparisons(name)]
         judged = any(r.backend == name and r.outcome.verdict.judged for r in self.results)
         idle = name in self.not_run and not judged
         word = verdict if verdict.bad else Verdict.NOT_RUN if idle else Verdict.PASS
@@ -189,14 +184,13 @@ class Report:
 
     def worst_rho(self, backend: str) -> float:
         """The largest rho of a backend, over what is judged by rho."""
-        scores = [
-            c.rho
-            for r in self.results
-            if r.backend == backend
-            for c in r.outcome.comparisons
-            if c.rule == "rho" and c.rho == c.rho
-        ]
-        return max(scores, default=0.0)
+        return max((c.rho for c in self._comparisons(backend) if c.rule == "rho" and c.rho == c.rho), default=0.0)
+
+    def _comparisons(self, backend: str) -> Iterator[Comparison]:
+        """Those of a backend; not of failures that are listed, which are shown by their reason."""
+        for r in self.results:
+            if r.backend == backend and r.outcome.verdict is not Verdict.EXPECTED:
+                yield from r.outcome.comparisons
 
     def nearest(self, number: int = 15) -> list[Result]:
         """The results nearest to, or furthest beyond, their limit."""

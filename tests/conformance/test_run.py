@@ -11,10 +11,10 @@ import pytest
 
 from polymodel_conformance.cases import Outcome
 from polymodel_conformance.known_failures import parse, settle
-from polymodel_conformance.report import SCHEMA
+from polymodel_conformance.report import SCHEMA, Report, Result
 from polymodel_conformance.run import run
 from polymodel_conformance.selection import Selection, UsageError
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.verdict import Comparison, Verdict
 
 
 def test_a_level_on_a_backend_and_its_report(tmp_path: Path) -> None:
@@ -66,3 +66,13 @@ def test_known_failures_are_strict() -> None:
     assert settle("forward/x", Outcome(Verdict.PASS), listed, strict=False).verdict is Verdict.PASS
     with pytest.raises(ValueError, match="reason"):
         parse("forward/x\n", "known/x.txt")
+
+
+@pytest.mark.parametrize(("verdict", "worst"), [(Verdict.EXPECTED, 0.5), (Verdict.FAIL, 3.0)])
+def test_the_worst_score_leaves_out_what_is_listed(verdict: Verdict, worst: float) -> None:
+    report = Report("smoke", [1], ["torch"])
+    for name, word, score in (("fine", Verdict.PASS, 2.0), ("listed", verdict, 12.0)):
+        outcome = Outcome(word, (Comparison("y", word, "rho", score, 4.0, score),))
+        report.results.append(Result(name, 1, "sums", "torch", outcome, 0.0))
+    assert report.backend("torch").worst == worst
+    assert report.worst_rho("torch") == 4.0 * worst
