@@ -13,9 +13,24 @@ from polymodel.spec import TensorSpec
 from polymodel.tensor import Tensor
 
 
+class _OfNumbers(Loss):
+    """Any finite numbers are targets."""
+
+    def __post_init__(self) -> None:
+        check_reduction(self)
+
+    def target(self, output: TensorSpec) -> TensorSpec:
+        """As the output."""
+        return output
+
+    def check(self, target: np.ndarray, output: TensorSpec) -> None:
+        """Targets are finite."""
+        check_finite(target)
+
+
 @final
 @dataclass(frozen=True)
-class MSE(Loss):
+class MSE(_OfNumbers):
     """Mean of (output - target)^2 over all elements.
 
     Args:
@@ -25,26 +40,15 @@ class MSE(Loss):
     name: ClassVar[str] = "mse"
     reduction: Reduction = "mean"
 
-    def __post_init__(self) -> None:
-        check_reduction(self)
-
-    def target(self, output: TensorSpec) -> TensorSpec:
-        """As the output."""
-        return output
-
     def terms(self, b: Builder, output: Tensor, target: Tensor) -> Tensor:
         """Sub, Mul."""
         difference = output - target
         return difference * difference
 
-    def check(self, target: np.ndarray, output: TensorSpec) -> None:
-        """Targets are finite."""
-        check_finite(target)
-
 
 @final
 @dataclass(frozen=True)
-class MAE(Loss):
+class MAE(_OfNumbers):
     """Mean of |output - target| over all elements; the derivative at 0 is 0.
 
     Args:
@@ -54,25 +58,14 @@ class MAE(Loss):
     name: ClassVar[str] = "mae"
     reduction: Reduction = "mean"
 
-    def __post_init__(self) -> None:
-        check_reduction(self)
-
-    def target(self, output: TensorSpec) -> TensorSpec:
-        """As the output."""
-        return output
-
     def terms(self, b: Builder, output: Tensor, target: Tensor) -> Tensor:
         """Sub, Abs."""
         return b.op("Abs", output - target)
 
-    def check(self, target: np.ndarray, output: TensorSpec) -> None:
-        """Targets are finite."""
-        check_finite(target)
-
 
 @final
 @dataclass(frozen=True)
-class Huber(Loss):
+class Huber(_OfNumbers):
     """d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2), with d = output - target (Huber, 1964; torch.nn.HuberLoss).
 
     Args:
@@ -86,25 +79,17 @@ class Huber(Loss):
 
     def __post_init__(self) -> None:
         positive(self, "delta", self.delta)
-        check_reduction(self)
-
-    def target(self, output: TensorSpec) -> TensorSpec:
-        """As the output."""
-        return output
+        super().__post_init__()
 
     def terms(self, b: Builder, output: Tensor, target: Tensor) -> Tensor:
         """m (a - m / 2) with a = |d| and m = min(a, delta), which is both branches."""
         a, m = _limited(b, output - target, float(self.delta))
         return m * (a - m * 0.5)
 
-    def check(self, target: np.ndarray, output: TensorSpec) -> None:
-        """Targets are finite."""
-        check_finite(target)
-
 
 @final
 @dataclass(frozen=True)
-class SmoothL1(Loss):
+class SmoothL1(_OfNumbers):
     """d^2 / (2 beta) for |d| < beta, else |d| - beta / 2 (Girshick, "Fast R-CNN", 2015; torch.nn.SmoothL1Loss): Huber / beta.
 
     Args:
@@ -118,20 +103,12 @@ class SmoothL1(Loss):
 
     def __post_init__(self) -> None:
         positive(self, "beta", self.beta)
-        check_reduction(self)
-
-    def target(self, output: TensorSpec) -> TensorSpec:
-        """As the output."""
-        return output
+        super().__post_init__()
 
     def terms(self, b: Builder, output: Tensor, target: Tensor) -> Tensor:
         """m (a - m / 2) / beta with a = |d| and m = min(a, beta)."""
         a, m = _limited(b, output - target, float(self.beta))
         return m * (a - m * 0.5) * (1.0 / float(self.beta))
-
-    def check(self, target: np.ndarray, output: TensorSpec) -> None:
-        """Targets are finite."""
-        check_finite(target)
 
 
 def _limited(b: Builder, difference: Tensor, limit: float) -> tuple[Tensor, Tensor]:

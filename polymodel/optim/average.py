@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
 from polymodel.builder import Builder
 from polymodel.errors import ConfigError
-from polymodel.optim.base import Optimizer, hyper
+from polymodel.optim.base import hyper
+from polymodel.optim.wrapped import Wrapped
 from polymodel.tensor import Tensor
 
 EMA = "ema"
@@ -19,7 +20,7 @@ EMA = "ema"
 
 @final
 @dataclass(frozen=True)
-class Averaged(Optimizer):
+class Averaged(Wrapped):
     """Another rule, with an exponential moving average of the parameters after each step (Polyak & Juditsky, 1992).
 
     ema = d * ema + (1 - d) * p, from ema = p before the first step; d = decay, or min(decay, (1 + t) / (10 + t)) while it
@@ -41,7 +42,6 @@ class Averaged(Optimizer):
         ('momentum_buffer', 'ema')
     """
 
-    inner: Optimizer
     decay: float = 0.999
     warmup: bool = False
 
@@ -49,21 +49,6 @@ class Averaged(Optimizer):
         if EMA in self.inner.slots:
             raise ConfigError("the optimizer averages its parameters already")
         object.__setattr__(self, "decay", hyper("ema.decay", self.decay, 0, 1, open_high=True))
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """That of the rule."""
-        return self.inner.name
-
-    @property
-    def lr(self) -> float:  # type: ignore[override]
-        """That of the rule."""
-        return self.inner.lr
-
-    @property
-    def positional(self) -> bool:  # type: ignore[override]
-        """As the rule."""
-        return self.inner.positional
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -76,9 +61,6 @@ class Averaged(Optimizer):
     def start(self, name: str, value: np.ndarray) -> dict[str, np.ndarray]:
         """The average begins at the parameter."""
         return {**self.inner.start(name, value), EMA: value.copy()}
-
-    def rule_for(self, name: str) -> Optimizer:
-        return replace(self, inner=self.inner.rule_for(name))
 
     def scalars(self, lr: float, step: int) -> dict[str, float]:
         decay = min(self.decay, (1.0 + step) / (10.0 + step)) if self.warmup else self.decay

@@ -13,6 +13,7 @@ import numpy as np
 from polymodel.builder import Builder
 from polymodel.errors import ConfigError
 from polymodel.optim.base import Optimizer, hyper
+from polymodel.optim.wrapped import Wrapped
 from polymodel.tensor import Tensor
 
 
@@ -85,7 +86,7 @@ CONSTRAINTS: dict[str, type[Constraint]] = {c.name: c for c in (MaxNorm, NonNega
 
 @final
 @dataclass(frozen=True)
-class Constrained(Optimizer):
+class Constrained(Wrapped):
     """Another rule, with parameters projected after its step.
 
     Args:
@@ -99,7 +100,6 @@ class Constrained(Optimizer):
         True
     """
 
-    inner: Optimizer
     constraints: tuple[Constraint, ...]
     positional: ClassVar[bool] = True
 
@@ -108,34 +108,10 @@ class Constrained(Optimizer):
         if not self.constraints:
             raise ConfigError("constraints: expected one or more, received none")
 
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """That of the rule."""
-        return self.inner.name
-
-    @property
-    def lr(self) -> float:  # type: ignore[override]
-        """That of the rule."""
-        return self.inner.lr
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        return self.inner.slots
-
-    def slot_shapes(self, name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """Those of the rule."""
-        return self.inner.slot_shapes(name, shape)
-
-    def start(self, name: str, value: np.ndarray) -> dict[str, np.ndarray]:
-        return self.inner.start(name, value)
-
     def rule_for(self, name: str) -> Optimizer:
         rule = self.inner.rule_for(name)
         found = tuple(c for c in self.constraints if fnmatchcase(name, c.match))
         return replace(self, inner=rule, constraints=found) if found else rule
-
-    def scalars(self, lr: float, step: int) -> dict[str, float]:
-        return self.inner.scalars(lr, step)
 
     def update(
         self, b: Builder, p: Tensor, g: Tensor, slots: Mapping[str, Tensor], s: Mapping[str, Tensor]

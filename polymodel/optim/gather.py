@@ -7,13 +7,14 @@ steps, so that checkpoints need not know it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 
 from polymodel.builder import Builder
 from polymodel.optim.base import Optimizer
+from polymodel.optim.wrapped import Wrapped
 from polymodel.tensor import Tensor
 
 SUM = "grad_sum"
@@ -22,25 +23,29 @@ SHARE = "gather.share"
 
 @final
 @dataclass(frozen=True)
-class Gathering(Optimizer):
+class Gathering(Wrapped):
     """Add a share of the gradient to the sum, and leave the parameter as it is."""
 
-    inner: Optimizer
     share: float = 1.0
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """That of the rule."""
-        return self.inner.name
-
-    @property
-    def lr(self) -> float:  # type: ignore[override]
-        """That of the rule."""
-        return self.inner.lr
+    positional: ClassVar[bool] = False
 
     @property
     def slots(self) -> tuple[str, ...]:
         return (SUM,)
+
+    def slot_shapes(self, name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """The sum."""
+        return {SUM: shape}
+
+    def start(self, name: str, value: np.ndarray) -> dict[str, np.ndarray]:
+        """A sum of nothing."""
+        return {SUM: np.zeros_like(value)}
+
+    def rule_for(self, name: str) -> Optimizer:
+        return self
+
+    def gathered(self, b: Builder, g: Tensor, slots: Mapping[str, Tensor], s: Mapping[str, Tensor]) -> Tensor:
+        return g
 
     def scalars(self, lr: float, step: int) -> dict[str, float]:
         return {SHARE: self.share}
@@ -53,26 +58,10 @@ class Gathering(Optimizer):
 
 @final
 @dataclass(frozen=True)
-class Gathered(Optimizer):
+class Gathered(Wrapped):
     """Another rule on the sum of all shares, the last one included; the sum is zero afterwards."""
 
-    inner: Optimizer
     share: float = 1.0
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """That of the rule."""
-        return self.inner.name
-
-    @property
-    def lr(self) -> float:  # type: ignore[override]
-        """That of the rule."""
-        return self.inner.lr
-
-    @property
-    def positional(self) -> bool:  # type: ignore[override]
-        """As the rule."""
-        return self.inner.positional
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -85,9 +74,6 @@ class Gathered(Optimizer):
     def start(self, name: str, value: np.ndarray) -> dict[str, np.ndarray]:
         """Those of the rule, and a sum of nothing."""
         return {**self.inner.start(name, value), SUM: np.zeros_like(value)}
-
-    def rule_for(self, name: str) -> Optimizer:
-        return replace(self, inner=self.inner.rule_for(name))
 
     def gathered(self, b: Builder, g: Tensor, slots: Mapping[str, Tensor], s: Mapping[str, Tensor]) -> Tensor:
         """The sum with the last share."""

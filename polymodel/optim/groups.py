@@ -12,6 +12,7 @@ import numpy as np
 from polymodel.builder import Builder
 from polymodel.errors import ConfigError
 from polymodel.optim.base import Optimizer
+from polymodel.optim.wrapped import Wrapped
 from polymodel.tensor import Tensor
 
 
@@ -146,29 +147,16 @@ class Groups(Optimizer):
 
 @final
 @dataclass(frozen=True)
-class _Member(Optimizer):
+class _Member(Wrapped):
     """A rule that finds its scalars among those of all groups."""
 
-    rule: Optimizer
     prefix: str
 
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        return self.rule.name
-
-    @property
-    def lr(self) -> float:  # type: ignore[override]
-        return self.rule.lr
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        return self.rule.slots
-
     def scalars(self, lr: float, step: int) -> dict[str, float]:
-        return {f"{self.prefix}{k}": v for k, v in self.rule.scalars(lr, step).items()}
+        return {f"{self.prefix}{k}": v for k, v in self.inner.scalars(lr, step).items()}
 
     def update(
         self, b: Builder, p: Tensor, g: Tensor, slots: Mapping[str, Tensor], s: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         own = {k.removeprefix(self.prefix): v for k, v in s.items() if k.startswith(self.prefix)}
-        return self.rule.update(b, p, g, slots, own)
+        return self.inner.update(b, p, g, slots, own)

@@ -10,6 +10,7 @@ import pytest
 from polymodel.errors import ConfigError, GraphError
 from polymodel.optim import (
     SGD,
+    Adafactor,
     Adam,
     AdamW,
     Averaged,
@@ -51,6 +52,19 @@ def test_groups_are_rules_of_their_own(run: Any, problem: Any) -> None:
     for n, (p, s) in alone.items():
         np.testing.assert_array_equal(found[n], p[n])
         np.testing.assert_array_equal(slots[f"exp_avg/{n}"], s[f"exp_avg/{n}"])
+
+
+@pytest.mark.parametrize(
+    "around", [lambda r: r, lambda r: Averaged(r, 0.5), lambda r: Constrained(r, (MaxNorm("w"),)), lambda r: Gathered(r, 0.5)]
+)
+def test_the_rule_of_one_parameter_has_the_slots_of_all(around: Any) -> None:
+    rule = around(Groups(Adafactor(), (Group("w", {"lr": 0.5}),)))
+    value = np.ones((4, 3))
+    for name in ("w", "v"):
+        own = rule.rule_for(name)
+        assert own.slot_shapes(name, value.shape) == rule.slot_shapes(name, value.shape)
+        assert {k: v.shape for k, v in own.start(name, value).items()} == rule.slot_shapes(name, value.shape)
+        assert own.positional
 
 
 def test_groups_may_have_other_slots(run: Any, problem: Any) -> None:
