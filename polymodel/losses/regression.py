@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -13,7 +14,7 @@ from polymodel.spec import TensorSpec
 from polymodel.tensor import Tensor
 
 
-class _OfNumbers(Loss):
+class _OfNumbers(Loss, ABC):
     """Any finite numbers are targets."""
 
     def __post_init__(self) -> None:

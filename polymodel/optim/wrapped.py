@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,7 @@ from polymodel.tensor import Tensor
 
 
 @dataclass(frozen=True)
-class Wrapped(Optimizer):
+class Wrapped(Optimizer, ABC):
     """A rule around another one: what it does not define itself is as the inner rule has it.
 
     Attributes:
