@@ -9,21 +9,17 @@ import pytest
 
 import polymodel as pm
 from polymodel.builder import Builder
-from polymodel.errors import BackendUnavailable
 from polymodel.losses import Loss
 from polymodel.spec import TensorSpec
+from tests.installed import NAMES, installed
 
 Run = Callable[..., tuple[float, np.ndarray]]
 
 
-@pytest.fixture(params=["torch", "tensorflow", "mxnet"])
+@pytest.fixture(params=NAMES)
 def run(request: pytest.FixtureRequest) -> Run:
     """run(loss, output, target, weight=None) -> value and derivative by the output, on one backend."""
-    name = str(request.param)
-    try:
-        pm.get_backend(name)
-    except BackendUnavailable as error:
-        pytest.skip(str(error))
+    name = installed(str(request.param))
 
     made: dict[str, pm.Program] = {}
 

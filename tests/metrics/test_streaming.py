@@ -13,21 +13,17 @@ from sklearn import metrics as sk
 import polymodel as pm
 from polymodel import losses, metrics
 from polymodel.builder import Builder
-from polymodel.errors import BackendUnavailable, ConfigError, ShapeError
+from polymodel.errors import ConfigError, ShapeError
 from polymodel.means import Means
+from tests.installed import NAMES, installed
 
 RNG = np.random.default_rng(0)
 CUTS = (0, 7, 20, 21, 60)
 
 
-@pytest.fixture(params=["torch", "tensorflow", "mxnet"])
+@pytest.fixture(params=NAMES)
 def backend(request: pytest.FixtureRequest) -> str:
-    name = str(request.param)
-    try:
-        pm.get_backend(name)
-    except BackendUnavailable as error:
-        pytest.skip(str(error))
-    return name
+    return installed(str(request.param))
 
 
 def stream(backend: str, chosen: Sequence[metrics.Metric], output: np.ndarray, target: np.ndarray) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 import polymodel as pm
 from polymodel import nn
-from polymodel.errors import BackendUnavailable
+from tests.installed import NAMES, installed
 
 TrainerMaker = Callable[..., pm.Trainer]
 
@@ -50,14 +50,9 @@ def toy() -> Toy:
     return Toy((x[:90], y[:90]), (x[90:], y[90:]))
 
 
-@pytest.fixture(params=["torch", "tensorflow", "mxnet"])
+@pytest.fixture(params=NAMES)
 def backend(request: pytest.FixtureRequest) -> str:
-    name = str(request.param)
-    try:
-        pm.get_backend(name)
-    except BackendUnavailable as error:
-        pytest.skip(str(error))
-    return name
+    return installed(str(request.param))
 
 
 @pytest.fixture

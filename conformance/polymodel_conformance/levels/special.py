@@ -6,8 +6,9 @@ Nothing is replaced before it is compared. The values of ordinary numbers are th
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -17,6 +18,7 @@ from polymodel.spec import numpy_dtype
 from polymodel_conformance.bits import same_bits
 from polymodel_conformance.cases import Call, Case, Outcome, judged
 from polymodel_conformance.classes import same_classes
+from polymodel_conformance.client import Answer
 from polymodel_conformance.corpus.generated.row import Fed, Input, build
 from polymodel_conformance.corpus.special_numbers import BINARY, NUMBERS, UNARY, Special, wrapped
 from polymodel_conformance.jobs import Job
@@ -32,25 +34,18 @@ def _outcome(found: Sequence[Comparison]) -> Outcome:
     return Outcome(worst([c.verdict for c in found]), found, f"{bad[0].name}: {bad[0].detail}" if bad else "")
 
 
-@final
 @dataclass
-class ClassCase(Case):
-    """Values whose classes are known.
+class _GivenCase(Case, ABC):
+    """A graph on given inputs.
 
     Attributes:
         graph: what is computed.
         feeds: inputs.
-        want: outputs by name, each in the type that it must have.
-        zero_signs: whether the sign of a zero is judged.
     """
 
     id: str
     graph: Graph
     feeds: Mapping[str, np.ndarray]
-    want: Mapping[str, np.ndarray]
-    zero_signs: bool = False
-    family: str = FAMILY
-    level: int = 12
 
     def __post_init__(self) -> None:
         nodes = list(self.graph.model.graph)
@@ -60,6 +55,22 @@ class ClassCase(Case):
 
     def prepare(self) -> None:
         return None
+
+
+@final
+@dataclass
+class ClassCase(_GivenCase):
+    """Values whose classes are known.
+
+    Attributes:
+        want: outputs by name, each in the type that it must have.
+        zero_signs: whether the sign of a zero is judged.
+    """
+
+    want: Mapping[str, np.ndarray]
+    zero_signs: bool = False
+    family: str = FAMILY
+    level: int = 12
 
     def judge(self, call: Call) -> Outcome:
         arrays = {f"feed/{n}": a for n, a in self.feeds.items()}
@@ -71,53 +82,41 @@ class ClassCase(Case):
 
 @final
 @dataclass
-class UntouchedCase(Case):
+class UntouchedCase(_GivenCase):
     """Derivatives of elements beside a NaN or an infinity: the bits that they have beside an ordinary number.
 
+    The graph is one call whose elements, or rows, have nothing to do with each other; the first of its ordinary inputs gets
+    the special numbers.
+
     Attributes:
-        graph: one call whose elements, or rows, have nothing to do with each other.
-        feeds: ordinary inputs; the first one gets the special numbers.
         rows: whether whole rows are spoiled by one number.
     """
 
-    id: str
-    graph: Graph
-    feeds: Mapping[str, np.ndarray]
     rows: bool = False
     family: str = FAMILY
     level: int = 12
-    operators: frozenset[str] = field(default=frozenset(), init=False)
-
-    def __post_init__(self) -> None:
-        nodes = list(self.graph.model.graph)
-        self.operators = frozenset(n.op_type for n in nodes)
-        self.needs = frozenset((n.domain, n.op_type) for n in nodes)
-        self.dtypes = frozenset(s.dtype for s in self.graph.specs.values())
-
-    def prepare(self) -> None:
-        return None
 
     def judge(self, call: Call) -> Outcome:
         name = next(iter(self.feeds))
         shape = tuple(int(d) for d in self.graph.specs["o0"].shape if isinstance(d, int))
         cotangent = np.random.default_rng(9).standard_normal(shape).astype(np.float32)
 
-        def ask(x: np.ndarray) -> object:
+        def ask(x: np.ndarray) -> Answer:
             feeds = {f"feed/{n}": a for n, a in {**self.feeds, name: x}.items()}
             return call(Job("gradients", self.graph, None, {**feeds, "cotangent/o0": cotangent}, {"wrt": [name]}))
 
-        clean: object = ask(self.feeds[name])
+        clean = ask(self.feeds[name])
         found = []
         for what in (np.nan, np.inf):
             x = self.feeds[name].copy()
             x[1, 2] = what
-            spoiled: object = ask(x)
+            spoiled = ask(x)
             for answer in (clean, spoiled):
-                if answer.status != "done":  # type: ignore[attr-defined]
-                    return judged(answer, {}, self.family)  # type: ignore[arg-type]
+                if answer.status != "done":
+                    return judged(answer, {}, self.family)
             keep = np.ones(x.shape, bool)
             keep[(1,) if self.rows else (1, 2)] = False
-            a, b = (o.arrays[name] for o in (spoiled, clean))  # type: ignore[attr-defined]
+            a, b = (o.arrays[name] for o in (spoiled, clean))
             found.append(same_bits(f"beside {what}", a[keep], b[keep], self.family))
         return _outcome(found)
 
