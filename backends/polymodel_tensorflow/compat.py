@@ -76,12 +76,14 @@ def _environment_threads() -> int | None:
 
 
 def intra_op_threads() -> int:
-    """Threads that one operator uses: what was set, else the number of usable cores."""
-    return int(tf.config.threading.get_intra_op_parallelism_threads()) or len(os.sched_getaffinity(0))
+    """Threads that one operator uses: what was set, else what the environment tells TensorFlow, else the usable cores."""
+    told = os.environ.get("TF_NUM_INTRAOP_THREADS", "").strip()
+    by_environment = int(told) if told.isdigit() else 0
+    return int(tf.config.threading.get_intra_op_parallelism_threads()) or by_environment or len(os.sched_getaffinity(0))
 
 
 def fix_threads(threads: int | None) -> None:
-    """Set the number of threads; None takes the environment's.
+    """Set the number of threads; None takes the environment's, where nobody has started TensorFlow's runtime before.
 
     Raises:
         ConfigError: another number is wanted and TensorFlow's runtime has started already.
@@ -93,6 +95,8 @@ def fix_threads(threads: int | None) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(wanted)
         tf.config.threading.set_inter_op_parallelism_threads(wanted)
     except RuntimeError:
+        if threads is None:
+            return
         raise ConfigError(
             f"threads={wanted}: TensorFlow's runtime has started with {intra_op_threads()} threads and keeps them "
             f"until the process ends: set TF_NUM_INTRAOP_THREADS={wanted} in the environment, or compile the first "

@@ -10,14 +10,16 @@ import torch
 
 
 def call_module(module: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The outputs of a torch.nn.Module, nested ones one after the other.
+    """The outputs of a torch.nn.Module, or of a Keras model on PyTorch, nested ones one after the other.
 
     Args:
         module: is put into evaluation mode.
-        arrays: its arguments in their order.
+        arrays: its arguments in their order; a Keras model of several inputs gets them as a list.
     """
+    tensors = [torch.from_numpy(np.ascontiguousarray(a)) for a in arrays]
+    given = [tensors] if len(tensors) > 1 and len(getattr(module, "inputs", None) or ()) > 1 else tensors
     with torch.no_grad():
-        found = module.eval()(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
+        found = module.eval()(*given)
     return [t.detach().cpu().numpy() for t in _flat(found)]
 
 

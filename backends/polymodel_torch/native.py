@@ -11,7 +11,6 @@ from polymodel_torch.compat import torch
 
 
 @final
-@final
 class _Branch(torch.nn.Module):  # type: ignore[misc]
     """One part of the path of a parameter's name."""
 

@@ -207,9 +207,10 @@ class TorchProgram(Program):
         from polymodel.passes.specialize import specialize
         from polymodel.spec import bind_dims
 
-        key = ("native", *((n, tuple(t.shape)) for n, t in feeds.items()))
+        shapes = {n: tuple(map(int, t.shape)) for n, t in feeds.items()}  # tensors while torch.jit traces
+        key = ("native", *shapes.items())
         if key not in self._compiled:
-            dims = bind_dims({n: self.graph.specs[n] for n in feeds}, {n: t.shape for n, t in feeds.items()})
+            dims = bind_dims({n: self.graph.specs[n] for n in feeds}, shapes)
             self._compiled[key] = self._lower(specialize(self.graph, self.graph.outputs, dims))
         lowered: Lowered = self._compiled[key]
         return lowered.module(*(feeds[n] if n in feeds else state[n] for n in lowered.inputs))

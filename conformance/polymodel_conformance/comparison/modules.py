@@ -30,9 +30,10 @@ _START, _ANSWER = 180.0, 300.0
 
 
 def framework_of(found: object) -> str | None:
-    """The framework that a module's class comes from; None of anything else."""
+    """The framework that a module's class comes from, of Keras that which it runs on; None of anything else."""
     roots = [c.__module__.partition(".")[0] for c in type(found).__mro__]
-    return next((r for r in roots if r in _PACKAGES), None) if callable(found) else None
+    known = [r for r in roots if r in _PACKAGES] if callable(found) else []
+    return next((r for r in known if r != "keras"), known[0] if known else None)
 
 
 def object_side(label: str, found: object) -> ModuleSide:

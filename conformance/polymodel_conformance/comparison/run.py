@@ -38,7 +38,8 @@ def compare(
 
     Args:
         a: "net.onnx@torch", "net.onnx@onnxruntime:CPUExecutionProvider", "net.onnx@reference", "net.onnx@oracle", a run
-            folder or checkpoint ("runs/x@mxnet"), "module:attribute"; or a Graph, Model, (graph, runner), or a module.
+            folder or checkpoint ("runs/x@mxnet"), "module:attribute"; or a Graph, Model, (graph, runner), or a module; or a
+            Side, which stays open.
         b: likewise.
         inputs: arrays by input name, or an .npz file of them; made up from the declared types when None.
         layers: also look for the call that is to blame.
@@ -76,6 +77,8 @@ def compare(
 
 
 def _opened(stack: ExitStack, named: Named, pythons: Mapping[str, str] | None, device: str) -> Side:
+    if isinstance(named, Side):
+        return named
     side = side_of(named, pythons=pythons, device=device)
     stack.callback(side.close)
     return side
