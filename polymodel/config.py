@@ -11,14 +11,13 @@ from typing import Annotated, Any, Literal, final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from polymodel import losses, metrics, models, regularizers
+from polymodel import losses, metrics, regularizers
 from polymodel.errors import ConfigError
+from polymodel.models.catalog import CATALOG
+from polymodel.models.catalog import check as check_model
 from polymodel.optim.base import Optimizer
 from polymodel.optim.named import get_clip, get_optimizer, get_schedule, innermost, unknown
 from polymodel.registry import backends
-
-MODELS = (*models.REFERENCE, "digits_cnn")
-"""Names that `model.name` knows."""
 
 
 def _full(get: Callable[[Any], Any]) -> AfterValidator:
@@ -89,7 +88,7 @@ class ModelSection(_Section):
     """Where the model comes from: exactly one of name, factory and onnx.
 
     Attributes:
-        name: a reference model of polymodel.models.
+        name: a model of polymodel.models.CATALOG.
         factory: "package.module:function" or "file.py:function" (relative to the configuration); it returns a pm.Model.
         onnx: an ONNX file; the fields from trainable to dynamic_batch are arguments of pm.Model.from_onnx.
         trainable: "auto", "all", "none", or names with wildcards.
@@ -98,7 +97,8 @@ class ModelSection(_Section):
         classes: of the new head.
         fix: inputs that get a number for good.
         dynamic_batch: whether a batch axis fixed at 1 becomes one of any size.
-        args: keyword arguments of the factory; one that takes `seed` gets the run's seed.
+        args: options of the named model, see polymodel.models.build; or keyword arguments of the factory; one that takes `seed` gets
+            the run's seed.
     """
 
     name: str | None = None
@@ -117,10 +117,11 @@ class ModelSection(_Section):
         given = [k for k in ("name", "factory", "onnx") if getattr(self, k) is not None]
         if len(given) != 1:
             raise ConfigError(f"model: exactly one of name, factory and onnx, received {', '.join(given) or 'none'}")
-        if self.name is not None and self.name not in MODELS:
-            close = difflib.get_close_matches(self.name, MODELS, n=1)
-            hint = f" did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"model.name: unknown model {self.name!r};{hint} known are {', '.join(MODELS)}")
+        if self.name is not None:
+            try:
+                check_model(self.name, {n: v for n, v in self.args.items() if n != "seed"})
+            except ConfigError as error:
+                raise ConfigError(f"model.{'args' if self.name in CATALOG else 'name'}: {error}") from None
         if self.factory is not None and not re.fullmatch(r"[^:]+:[A-Za-z_]\w*", self.factory):
             raise ConfigError(f"model.factory: expected module:function or file.py:function, received {self.factory!r}")
         if (self.replace_head is None) != (self.classes is None):
@@ -128,8 +129,8 @@ class ModelSection(_Section):
         changed = [k for k in ("trainable", "outputs", "replace_head") if k in self.model_fields_set]
         if self.onnx is None and any(getattr(self, k) not in (None, "auto") for k in changed):
             raise ConfigError(f"model.{changed[0]}: only an ONNX file takes it: set model.onnx")
-        if self.args and self.factory is None:
-            raise ConfigError("model.args: only a factory takes arguments")
+        if self.args and self.onnx is not None:
+            raise ConfigError("model.args: an ONNX file takes no arguments, only a name or a factory does")
         return self
 
 

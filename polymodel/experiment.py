@@ -49,10 +49,8 @@ def build_model(config: Config) -> Model:
             dynamic_batch=section.dynamic_batch,
             seed=config.seed,
         )
-    if section.name == "digits_cnn":
-        return models.digits_cnn(config.seed)
     if section.name is not None:
-        return models.reference(section.name, config.seed).model
+        return models.build(section.name, **{"seed": config.seed, **section.args})
     assert section.factory is not None
     factory = _function(section.factory)
     arguments = dict(section.args)

@@ -81,9 +81,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (minimal(data={}), "data.source: missing"),
     (minimal(model={}), "model: exactly one of name, factory and onnx, received none"),
     (minimal(model={"name": "mlp", "onnx": "a.onnx"}), "received name, onnx"),
-    (minimal(model={"name": "resnet"}), "model.name: unknown model 'resnet'; did you mean 'resnet18'"),
+    (minimal(model={"name": "resnet"}), "model.name: unknown model 'resnet'; did you mean 'resnet50'"),
     (minimal(model={"factory": "os.system"}), "model.factory: expected module:function"),
-    (minimal(model={"name": "mlp", "args": {"a": 1}}), "model.args: only a factory takes arguments"),
+    (minimal(model={"name": "mlp", "args": {"a": 1}}), "model.args: mlp has no option 'a'; it has sizes"),
     ({"data": {"source": "a"}}, "model: missing"),
 ]
 

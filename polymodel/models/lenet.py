@@ -11,13 +11,19 @@ from polymodel.tensor import Tensor
 
 @final
 class LeNet(nn.Module):
-    """Two convolutions of 5 x 5 with max pooling, two linear layers: (batch, 1, 28, 28) -> (batch, classes)."""
+    """Two convolutions of 5 x 5 with max pooling, two linear layers: (batch, channels, image, image) -> (batch, classes).
 
-    def __init__(self, classes: int = 10) -> None:
+    Args:
+        classes: size of the output.
+        channels: of the image.
+        image: height and width.
+    """
+
+    def __init__(self, classes: int = 10, channels: int = 1, image: int = 28) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 20, 5)
+        self.conv1 = nn.Conv2d(channels, 20, 5)
         self.conv2 = nn.Conv2d(20, 50, 5)
-        self.fc1 = nn.Linear(50 * 4 * 4, 500)
+        self.fc1 = nn.Linear(50 * (((image - 4) // 2 - 4) // 2) ** 2, 500)
         self.fc2 = nn.Linear(500, classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
 from polymodel import random
 from polymodel.errors import ConfigError
 from polymodel.model import Model
-from polymodel.models.lenet import LeNet
-from polymodel.models.lstm import LSTMClassifier
-from polymodel.models.mlp import MLP
-from polymodel.models.resnet import ResNet18
-from polymodel.models.transformer import TransformerClassifier
-from polymodel.nn.module import Module
-from polymodel.spec import TensorSpec
+from polymodel.models.catalog import build
 
 CLASSES = 10
 
@@ -46,14 +39,14 @@ class ReferenceModel:
         return x, generator.integers(0, CLASSES, n, dtype=np.int64)
 
 
-REFERENCE: dict[str, tuple[Callable[[], Module[Any]], int, tuple[int, ...]]] = {
-    "mlp": (MLP, 128, (784,)),
-    "lenet": (LeNet, 64, (1, 28, 28)),
-    "resnet18": (ResNet18, 32, (3, 32, 32)),
-    "lstm": (LSTMClassifier, 32, (64, 64)),
-    "transformer": (TransformerClassifier, 16, (64, 128)),
+REFERENCE: dict[str, tuple[int, tuple[int, ...]]] = {
+    "mlp": (128, (784,)),
+    "lenet": (64, (1, 28, 28)),
+    "resnet18": (32, (3, 32, 32)),
+    "lstm": (32, (64, 64)),
+    "transformer": (16, (64, 128)),
 }
-"""Module, batch size and shape of a sample, by name."""
+"""Batch size and shape of a sample, by name in the catalog."""
 
 
 def reference(name: str, seed: int = 0) -> ReferenceModel:
@@ -72,6 +65,4 @@ def reference(name: str, seed: int = 0) -> ReferenceModel:
     """
     if name not in REFERENCE:
         raise ConfigError(f"unknown reference model {name!r}; expected one of {', '.join(REFERENCE)}")
-    module, batch, shape = REFERENCE[name]
-    model = Model(module(), {"x": TensorSpec(("batch", *shape))}, ["logits"], seed)
-    return ReferenceModel(name, model, batch, shape)
+    return ReferenceModel(name, build(name, seed), *REFERENCE[name])

@@ -24,7 +24,7 @@ from polymodel.nn.activation import (
 )
 from polymodel.nn.attention import MultiheadAttention
 from polymodel.nn.container import ModuleList, Sequential
-from polymodel.nn.convolution import Conv1d, Conv2d
+from polymodel.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
 from polymodel.nn.dropout import Dropout
 from polymodel.nn.embedding import Embedding
 from polymodel.nn.linear import Linear
@@ -50,6 +50,7 @@ __all__ = [
     "Buffer",
     "Conv1d",
     "Conv2d",
+    "ConvTranspose2d",
     "Dropout",
     "Embedding",
     "Flatten",

@@ -101,6 +101,64 @@ class Conv1d(Module):
         return F.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
+@final
+class ConvTranspose2d(Module):
+    """The transpose of a convolution: (batch, in_channels, height, width) with learned kernels onto a larger picture.
+
+    Parameters `weight` (in_channels, out_channels / groups, height, width) and `bias` (out_channels,), both uniform in
+    +-1/sqrt(n), n = out_channels / groups * kernel height * kernel width, as torch.nn.ConvTranspose2d starts them.
+
+    Args:
+        in_channels: size of axis 1 of the input.
+        out_channels: size of axis 1 of the output.
+        kernel_size: of both axes or of each.
+        stride: distance that one step in the input has in the output.
+        padding: what is cut off at both ends of each axis.
+        output_padding: what is added at the end of each axis.
+        groups: channels are convolved in so many separate groups.
+        bias: whether there is a bias.
+        dilation: distance of the kernel's elements.
+        dtype: of parameters, input and output.
+
+    Raises:
+        ShapeError: the input has another number of axes or channels.
+
+    Example:
+        >>> from polymodel import Model, TensorSpec
+        >>> model = Model(ConvTranspose2d(8, 3, 4, stride=2, padding=1), {"x": TensorSpec(("batch", 8, 7, 7))}, ["y"])
+        >>> print(model.graph.specs["y"])
+        float32[batch, 3, 14, 14]
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        output_padding: int | Sequence[int] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | Sequence[int] = 1,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.stride, self.padding, self.output_padding = stride, padding, output_padding
+        self.groups, self.dilation = groups, dilation
+        kernel = pair(kernel_size, 2, "kernel_size")
+        self.weight, turned = _kernels(out_channels, in_channels, kernel, groups, bias, dtype)
+        self.bias = None if turned is None else Parameter((out_channels,), turned.init, dtype)
+
+    def forward(self, x: Operand) -> Tensor:
+        """(batch, in_channels, height, width) -> (batch, out_channels, height', width')."""
+        x = expect(x, rank=4, dtype=self.weight.dtype, axis1=self.in_channels)
+        return F.conv_transpose2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        )
+
+
 def _kernels(
     in_channels: int, out_channels: int, kernel: Sequence[int], groups: int, bias: bool, dtype: str
 ) -> tuple[Parameter, Parameter | None]:

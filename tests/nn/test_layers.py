@@ -111,6 +111,20 @@ def test_conv1d(run: Any, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        {"kernel_size": 4, "stride": 2, "padding": 1},
+        {"kernel_size": (3, 2), "stride": (2, 1), "output_padding": (1, 0), "groups": 2, "bias": False},
+        {"kernel_size": 2, "dilation": 2},
+    ],
+)
+def test_transposed_convolution(run: Any, rng: np.random.Generator, arguments: dict[str, Any]) -> None:
+    x = rng.standard_normal((2, 4, 5, 6), dtype=np.float32)
+    (y,), model = run(nn.ConvTranspose2d(4, 6, **arguments), x)
+    close(y, copy_into(torch.nn.ConvTranspose2d(4, 6, **arguments), model.values)(torch.from_numpy(x)))
+
+
+@pytest.mark.parametrize(
     ("ours", "theirs", "shape"),
     [
         (nn.BatchNorm2d, torch.nn.BatchNorm2d, (3, 4, 5, 6)),

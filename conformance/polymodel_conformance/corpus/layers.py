@@ -41,6 +41,8 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
     "conv1d": (lambda: nn.Conv1d(3, 5, 3, stride=2, padding=1), (2, 3, 11)),
     "conv2d": (lambda: nn.Conv2d(3, 8, 3, stride=2, padding=1), (2, 3, 9, 11)),
     "conv2d_grouped": (lambda: nn.Conv2d(4, 6, (3, 2), padding=(1, 0), groups=2, bias=False), (2, 4, 7, 8)),
+    "conv_transpose2d": (lambda: nn.ConvTranspose2d(4, 3, 4, stride=2, padding=1), (2, 4, 5, 6)),
+    "conv_transpose2d_grouped": (lambda: nn.ConvTranspose2d(4, 6, (3, 2), (2, 1), output_padding=(1, 0), groups=2), (2, 4, 5, 6)),
     "batch_norm1d": (lambda: nn.BatchNorm1d(5), (9, 5)),
     "batch_norm2d": (lambda: nn.BatchNorm2d(3), (4, 3, 5, 6)),
     "layer_norm": (lambda: nn.LayerNorm(37), (3, 4, 37)),

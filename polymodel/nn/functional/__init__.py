@@ -39,7 +39,7 @@ from polymodel.nn.functional.arithmetic import (
     where,
 )
 from polymodel.nn.functional.attention import scaled_dot_product_attention
-from polymodel.nn.functional.convolution import conv1d, conv2d
+from polymodel.nn.functional.convolution import conv1d, conv2d, conv_transpose2d
 from polymodel.nn.functional.dense import embedding, linear
 from polymodel.nn.functional.dropout import dropout
 from polymodel.nn.functional.movement import concat, flatten, pad, permute, reshape, split, squeeze, stack, unsqueeze
@@ -55,6 +55,7 @@ __all__ = [
     "concat",
     "conv1d",
     "conv2d",
+    "conv_transpose2d",
     "dropout",
     "elu",
     "embedding",

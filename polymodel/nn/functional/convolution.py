@@ -36,6 +36,46 @@ def conv2d(
     return convolve(2, x, weight, bias, stride, padding, dilation, groups)
 
 
+def conv_transpose2d(
+    x: Operand,
+    weight: Operand,
+    bias: Operand | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor:
+    """The transpose of conv2d in its input (ONNX ConvTranspose): x (batch, in, height, width), weight (in, out / groups, k, k).
+
+    A size s becomes (s - 1) * stride - 2 * padding + dilation * (k - 1) + output_padding + 1, as in torch.nn.functional.
+
+    Args:
+        x: input.
+        weight: kernels; those of the conv2d that it is the transpose of.
+        bias: (out,) or None.
+        stride: distance that one step in the input has in the output.
+        padding: what is cut off at both ends of every axis.
+        output_padding: what is added at the end of every axis.
+        groups: channels are convolved in so many separate groups.
+        dilation: distance of the kernel's elements.
+    """
+    if x.rank != 4:
+        raise ShapeError(f"expected 4 axes (batch, channels, height, width), received {x.spec}")
+    return current_builder().op(
+        "ConvTranspose",
+        x,
+        weight,
+        bias,
+        kernel_shape=[k for k in weight.shape[2:] if isinstance(k, int)],
+        strides=pair(stride, 2, "stride"),
+        pads=pair(padding, 2, "padding") * 2,
+        output_padding=pair(output_padding, 2, "output_padding"),
+        dilations=pair(dilation, 2, "dilation"),
+        group=groups,
+    )
+
+
 def convolve(
     n: int,
     x: Operand,
