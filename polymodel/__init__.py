@@ -29,7 +29,7 @@ _PUBLIC = {
     "verify": "polymodel.artifact.verify",
     "rule": "polymodel.custom",
 }
-_MODULES = ("nn", "optim", "losses", "metrics", "models", "errors", "random", "callbacks", "surgery", "custom")
+_MODULES = ("nn", "optim", "losses", "metrics", "models", "errors", "random", "callbacks", "surgery", "custom", "data")
 
 __all__ = [
     "Backend",
@@ -46,6 +46,7 @@ __all__ = [
     "compare",
     "compile",
     "custom",
+    "data",
     "errors",
     "export",
     "get_backend",
@@ -63,7 +64,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from polymodel import callbacks, custom, errors, losses, metrics, models, nn, optim, random, surgery
+    from polymodel import callbacks, custom, data, errors, losses, metrics, models, nn, optim, random, surgery
     from polymodel.artifact.export import export
     from polymodel.artifact.load import load_onnx
     from polymodel.artifact.verify import verify

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 import numpy as np
 
 from polymodel import random
-from polymodel.data import Samples, count_of, take
+from polymodel.data.dataset import is_dataset
+from polymodel.data.foreign import as_array, from_frame, is_frame
+from polymodel.data.loader import Loader
+from polymodel.data.samples import Samples, count_of, take
 from polymodel.errors import ConfigError, DataError, GraphError
 from polymodel.goal import WEIGHT
+from polymodel.graph import Graph
 from polymodel.spec import numpy_dtype
 
 if TYPE_CHECKING:
@@ -155,17 +159,6 @@ def has_weights(data: Any) -> bool:
     return is_pair(data) and len(data) == 3 and data[2] is not None
 
 
-def as_array(value: Any) -> Any:
-    """An array of any framework as a NumPy array, or such arrays by name."""
-    if isinstance(value, Mapping):
-        return {n: as_array(v) for n, v in value.items()}
-    if isinstance(value, np.ndarray) or value is None:
-        return value
-    for way in ("detach", "cpu"):  # tensors that are part of a graph or on a device
-        value = getattr(value, way)() if hasattr(value, "detach") and hasattr(value, way) else value
-    return value.asnumpy() if hasattr(value, "asnumpy") else np.asarray(value)
-
-
 def class_weights(weights: Mapping[int, float], target: Any) -> np.ndarray:
     """A weight for each sample from one for each label.
 
@@ -236,6 +229,26 @@ def joined(program: Program, samples: Samples, names: Sequence[str], batch_size:
                 found[name] = np.empty((samples.count, *part.shape[1:]), part.dtype)
             found[name][begin : begin + size] = part
     return found
+
+
+def predicted(program: Program, graph: Graph, data: Any, batch_size: int) -> dict[str, np.ndarray]:
+    """A model's outputs for arrays, a table, a data set, a loader or anything else that gives batches.
+
+    Raises:
+        DataError: there is no batch, or one does not fit.
+    """
+    if isinstance(data, np.ndarray | Mapping) or is_frame(data) or hasattr(data, "dtype"):
+        given = from_frame(data, {n: graph.specs[n] for n in graph.inputs}) if is_frame(data) else data
+        return joined(program, Samples.of(graph, given), graph.outputs, batch_size)
+    if is_dataset(data):
+        data = Loader(data, batch_size)
+    found: list[dict[str, np.ndarray]] = []
+    for item in data.batches(0, shuffle=False) if isinstance(data, Loader) else data:
+        samples = Samples.of(graph, as_array(item[0] if isinstance(item, tuple | list) else item))
+        found.append(joined(program, samples, graph.outputs, max(samples.count, 1)))
+    if not found:
+        raise DataError("there is no batch to predict")
+    return {n: np.concatenate([part[n] for part in found]) for n in graph.outputs}
 
 
 def check_count(name: str, value: object) -> None:

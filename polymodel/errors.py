@@ -13,6 +13,7 @@
     │   ├── DeviceUnavailable   (ValueError) the machine has no such device
     │   └── Unsupported         an operator, dtype or option that the backend declares it lacks
     ├── DataError               (ValueError) a batch or data set that does not fit the model
+    │   └── CorruptSample       a record, an image or a row that cannot be read
     ├── TrainingError
     │   └── NonFiniteLoss       (ArithmeticError) the loss became NaN or infinite
     ├── CheckpointError         a checkpoint that is incomplete, corrupt, or of another model
@@ -79,6 +80,22 @@ class Unsupported(BackendError):
 
 class DataError(PolymodelError, ValueError):
     """A batch or a data set that does not fit the model."""
+
+
+class CorruptSample(DataError):
+    """A record, an image or a row that cannot be read.
+
+    Attributes:
+        where: file and offset, line or path.
+        reason: what is wrong there.
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(where, reason)
+        self.where, self.reason = where, reason
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
 
 
 class TrainingError(PolymodelError):

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from polymodel.accumulation import by_count
-from polymodel.batches import ArrayBatches, Batches, StreamBatches, as_array, check_count, class_weights, is_pair
-from polymodel.data import Samples
+from polymodel.batches import ArrayBatches, Batches, StreamBatches, check_count, class_weights, is_pair
+from polymodel.data.dataset import is_dataset
+from polymodel.data.foreign import as_array, column, from_frame, is_frame
+from polymodel.data.loader import Loader
+from polymodel.data.samples import Samples, is_goal
 from polymodel.errors import ConfigError, TrainingError
+from polymodel.loaded import LoaderBatches
 
 if TYPE_CHECKING:
     from polymodel.trainer import Trainer
@@ -40,6 +44,11 @@ class Intake:
         training = self.trainer.program.training
         assert training is not None
         x, y, *rest = (as_array(a) for a in data)
+        specs = training.graph.specs
+        if is_frame(x):
+            x = from_frame(x, {n: specs[n] for n in training.graph.inputs if not is_goal(n)})
+        if hasattr(data[1], "iloc") and not is_frame(y) and len(self.targets) == 1:  # one column of a table
+            y = column(data[1], str(data[1].name), specs[self.targets[0][0]].dtype)
         weight = rest[0] if rest else None
         if class_weight is not None:
             weight = class_weights(class_weight, y) * (1.0 if weight is None else weight)
@@ -57,14 +66,18 @@ class Intake:
         steps: int | None = None,
         seed: int | None = None,
     ) -> Batches:
-        """Data in memory cut into batches, or a source of batches; see Trainer.fit."""
+        """Data in memory or a data set cut into batches, or a source of batches; see Trainer.fit."""
         if steps is not None:
             check_count("steps_per_epoch", steps)
         if is_pair(data):
             given = (*data[:2], sample_weight) if sample_weight is not None else data
             return ArrayBatches(self.samples(given, class_weight), batch_size, seed, steps)
+        if is_dataset(data):
+            data = Loader(data, batch_size, shuffle=seed is not None)
         if sample_weight is not None:
             raise ConfigError("sample_weight belongs to data in memory; batches bring theirs along: (x, y, sample_weight)")
+        if isinstance(data, Loader):
+            return LoaderBatches(data, lambda item: self._streamed(item, class_weight), self.trainer.seed, steps)
         return StreamBatches(data, lambda item: self._streamed(item, class_weight), steps)
 
     def _streamed(self, item: Any, class_weight: Mapping[int, float] | None) -> Samples:

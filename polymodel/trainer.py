@@ -14,11 +14,11 @@ import numpy as np
 
 from polymodel import checkpoint, nonfinite, run_state
 from polymodel.accumulation import Accumulation
-from polymodel.batches import Batches, check_count, has_weights, is_pair, joined, last_part
+from polymodel.batches import Batches, check_count, has_weights, is_pair, last_part, predicted
 from polymodel.callbacks.base import Callback
 from polymodel.callbacks.progress import Progress
 from polymodel.checkpoint import Checkpoint
-from polymodel.data import Inputs, Samples, Targets, count_of
+from polymodel.data.samples import Inputs, Targets, count_of
 from polymodel.errors import ConfigError, GraphError, NonFiniteLoss, TrainingError
 from polymodel.fit import Fit
 from polymodel.goal import LOSS, Losses, Metrics, make_goal
@@ -329,17 +329,17 @@ class Trainer:
         finally:
             self.program.parameters = before
 
-    def predict(self, x: Inputs, *, batch_size: int = 256) -> Any:
+    def predict(self, x: Any, *, batch_size: int = 256) -> Any:
         """The model's outputs for samples, computed batch by batch.
 
         Args:
-            x: inputs.
+            x: arrays, a data set, a loader, or what gives batches of inputs or of pairs, whose targets are left aside.
             batch_size: samples of a batch.
 
         Returns:
             An array for a model of one output, else arrays by output name.
         """
-        found = joined(self.program, Samples.of(self.model.graph, x), self.model.graph.outputs, batch_size)
+        found = predicted(self.program, self.model.graph, x, batch_size)
         return next(iter(found.values())) if len(found) == 1 else found
 
     def export(self, path: str | os.PathLike[str], *, verify: bool = True, opset: int = 23) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -48,3 +50,15 @@ def test_a_mask_of_rate_zero_keeps_all() -> None:
 def test_masks_of_neighbouring_steps_are_unrelated() -> None:
     a, b = (random.mask(0, "m", step, (100000,), 0.5) for step in (1, 2))
     assert abs((a == b).mean() - 0.5) < 0.01
+
+
+@pytest.mark.parametrize("width", [1, 4, 11])
+def test_rows_are_philox_at_each_samples_counter(width: int) -> None:
+    numbers = np.array([3, 0, 2**40, 3])
+    found = random.rows(5, "augment", "crop", 2, numbers, width)
+    key = int.from_bytes(hashlib.sha256(b"5\0augment\0crop\x002").digest()[:16], "little")
+    for row, number in zip(found, numbers.tolist(), strict=True):
+        want = np.random.Generator(np.random.Philox(key=key, counter=[0, number, 0, 0])).random(width)
+        assert row.tobytes() == want.tobytes()
+    assert random.rows(5, "augment", "crop", 3, numbers, width).tobytes() != found.tobytes()
+    assert random.rows(5, "augment", "crop", 2, numbers, 0).shape == (4, 0)

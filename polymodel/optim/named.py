@@ -61,10 +61,10 @@ def get_optimizer(spec: str | Mapping[str, Any] | Optimizer) -> Optimizer:
     if isinstance(spec, Optimizer):
         return spec
     if not isinstance(spec, Mapping):
-        return _make(spec, OPTIMIZERS, "optimizer")
+        return make(spec, OPTIMIZERS, "optimizer")
     own = {k: v for k, v in spec.items() if k not in ("groups", "constraints", "ema")}
     try:
-        return _wrapped(_make(own, OPTIMIZERS, "optimizer"), spec)
+        return _wrapped(make(own, OPTIMIZERS, "optimizer"), spec)
     except ConfigError as error:
         words = str(error)
         raise ConfigError(words if words.startswith("optimizer") else f"optimizer.{words}") from None
@@ -80,7 +80,7 @@ def get_constraint(spec: Mapping[str, Any] | Constraint, where: str = "constrain
         >>> get_constraint({"name": "max_norm", "match": "head.*", "max_norm": 3})
         MaxNorm(match='head.*', max_norm=3.0)
     """
-    return spec if isinstance(spec, Constraint) else _make(spec, CONSTRAINTS, where)
+    return spec if isinstance(spec, Constraint) else make(spec, CONSTRAINTS, where)
 
 
 def _wrapped(rule: Optimizer, spec: Mapping[str, Any]) -> Optimizer:
@@ -155,7 +155,7 @@ def get_schedule(spec: str | Mapping[str, Any] | Schedule | None, where: str = "
     if isinstance(spec, Mapping) and isinstance(spec.get("parts"), list | tuple):
         parts = tuple(get_schedule(part, f"{where}.parts.{i}") for i, part in enumerate(spec["parts"]))
         spec = {**spec, "parts": parts}
-    return _make(spec, SCHEDULES, where)
+    return make(spec, SCHEDULES, where)
 
 
 def get_clip(spec: Mapping[str, Any] | Clip | None) -> Clip | None:
@@ -208,7 +208,8 @@ def unknown(path: str, key: str, known: Iterable[str]) -> str:
     return f"{path}: unknown key;{hint} valid keys: {', '.join(names)}"
 
 
-def _make(spec: Any, table: Mapping[str, type[T]], where: str) -> T:
+def make(spec: Any, table: Mapping[str, type[T]], where: str) -> T:
+    """The object of a table of dataclasses that a word or a mapping with "name" stands for."""
     options = {"name": spec} if isinstance(spec, str) else dict(spec) if isinstance(spec, Mapping) else None
     if options is None or not isinstance(options.get("name"), str):
         raise ConfigError(f"{where}: expected a name or a mapping with a key 'name', received {spec!r}")

@@ -1,0 +1,24 @@
+"""Labels as targets."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from polymodel.errors import DataError
+
+
+def as_label(label: float | np.ndarray, kind: Literal["int", "float"]) -> np.ndarray:
+    """A label as int64 (a class) or float32, of shape () or (labels,); a vector of one number is that number.
+
+    Raises:
+        DataError: a class is no whole number.
+    """
+    found = np.asarray(label, np.float32)
+    found = found[0] if found.shape == (1,) else found
+    if kind == "float":
+        return found
+    if not np.array_equal(found, np.round(found)):
+        raise DataError(f"the label {label} is no class: expected a whole number, or say labels='float'")
+    return found.astype(np.int64)
