@@ -89,7 +89,8 @@ def rows(seed: int, purpose: str, name: str, step: int, numbers: np.ndarray, wid
         words = [high1 ^ words[1] ^ np.uint64(key[0]), low1, high0 ^ words[3] ^ np.uint64(key[1]), low0]
         key = [(k + w) % 2**64 for k, w in zip(key, _WEYL, strict=True)]
     bits = np.stack(words, axis=-1).reshape(len(numbers), 4 * blocks)[:, :width]
-    return (bits >> np.uint64(11)) * 2.0**-53
+    found: np.ndarray = (bits >> np.uint64(11)) * 2.0**-53
+    return found
 
 
 def _multiply(factor: np.uint64, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -76,4 +76,5 @@ def column(series: Any, name: str, dtype: str) -> np.ndarray:
     wanted = numpy_dtype(dtype)
     if wanted.kind in "iu" and not np.array_equal(numbers, np.round(numbers)):
         raise DataError(f"column {name!r} has fractions, expected {wanted}")
-    return numbers.astype(wanted)
+    found: np.ndarray = numbers.astype(wanted)
+    return found
