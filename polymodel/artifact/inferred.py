@@ -3,7 +3,10 @@
 1. To propagate sizes, the package makes a list as long as any vector that meets one of a few operators (Cast, Add, Mul,
    ...), whatever its elements mean: ninety gigabytes for a Cast of 2^30 numbers. Vectors longer than LONGEST are no
    sizes; types are inferred without propagation first, and calls that read such a vector keep what that found.
-2. The package says nothing of GroupNormalization and MeanVarianceNormalization, whose results are typed like their
+2. It also takes matrices that a vector was turned into (Unsqueeze) for lists of sizes, and then refuses their sum by a
+   vector of another length. Where the result is no vector, Pow, whose sizes follow in the same way and which propagates
+   nothing, stands in for Add, Sub and Mul.
+3. The package says nothing of GroupNormalization and MeanVarianceNormalization, whose results are typed like their
    first input: an operator of which it does stands in for them.
 """
 
@@ -12,12 +15,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, shape_inference
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, shape_inference
 
 LONGEST = 1024
 """Elements of a vector that may hold sizes, axes or counts."""
 _ASIDE = "polymodel.long"
 _SILENT = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
+_ARITHMETIC = frozenset({"Add", "Sub", "Mul"})
+_TYPES_OF_POW = frozenset(
+    {
+        TensorProto.FLOAT,
+        TensorProto.DOUBLE,
+        TensorProto.FLOAT16,
+        TensorProto.BFLOAT16,
+        TensorProto.INT32,
+        TensorProto.INT64,
+    }
+)
 _PROPAGATES = frozenset(
     s.name for s in onnx.defs.get_all_schemas() if s.domain == "" and getattr(s, "has_data_propagation_function", False)
 )
@@ -43,10 +57,13 @@ def infer_fully(typed: ModelProto) -> ModelProto:
     """
     long = {v.name for v in _values(typed.graph) if _is_long(v)}
     long.update(t.name for t in typed.graph.initializer if len(t.dims) == 1 and t.dims[0] > LONGEST)
+    arrays = {v.name for v in _values(typed.graph) if _is_array(v)}
 
     def aside(node: NodeProto) -> None:
         if node.op_type in _PROPAGATES and not long.isdisjoint(node.input):
             node.domain = _ASIDE
+        elif node.op_type in _ARITHMETIC and not arrays.isdisjoint(node.output):
+            node.op_type = "Pow"
 
     try:
         return _inferred(typed, aside, data_prop=True)
@@ -110,3 +127,9 @@ def _values(graph: GraphProto) -> Iterator[ValueInfoProto]:
 def _is_long(value: ValueInfoProto) -> bool:
     dims = value.type.tensor_type.shape.dim
     return len(dims) == 1 and dims[0].dim_value > LONGEST
+
+
+def _is_array(value: ValueInfoProto) -> bool:
+    """Whether a value has two axes or more and an element type that Pow takes."""
+    kind = value.type.tensor_type
+    return len(kind.shape.dim) > 1 and kind.elem_type in _TYPES_OF_POW

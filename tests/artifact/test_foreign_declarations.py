@@ -52,3 +52,27 @@ def test_maps_are_named() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("ai.onnx.ml", 1)], ir_version=7)
     with pytest.raises(ArtifactError, match=r"'z' holds maps .*export without ZipMap"):
         pm.load_onnx(model)
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul"])
+def test_a_column_and_a_row_are_no_lists_of_sizes(op: str) -> None:
+    """The size propagation of the onnx package keeps the 3 of a vector (3) for the column (3, 1) that is made of it."""
+    nodes = [
+        helper.make_node("Add", ["x", "a"], ["b"]),
+        helper.make_node("Unsqueeze", ["b", "axis"], ["column"]),
+        helper.make_node(op, ["column", "row"], ["y"]),
+    ]
+    a, row = np.arange(3, dtype=np.float32), np.arange(1, 6, dtype=np.float32)
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 5])],
+        [numpy_helper.from_array(v, n) for n, v in (("a", a), ("row", row), ("axis", np.array([1])))],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(onnx.shape_inference.InferenceError, match="Invalid rank"):  # else the detour can go
+        onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    compute = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}[op]
+    got = pm.compile(pm.load_onnx(model), "torch", "cpu").predict({"x": a})["y"]
+    np.testing.assert_array_equal(got, compute((a + a)[:, None], row))
