@@ -9,6 +9,7 @@ import onnx
 from onnx.reference.op_run import OpRun
 
 from polymodel.artifact.reference_pools import AveragePool, MaxPool
+from polymodel.artifact.reference_scan import Scan
 from polymodel.extensions import CustomOperator, plain_value, references
 
 
@@ -33,7 +34,9 @@ class LRN(OpRun):
 
 def replaced() -> list[type[OpRun]]:
     """Operators for the `new_ops` of a reference evaluator."""
-    return [AveragePool, GlobalMaxPool, LRN, MaxPool, *(_runner(o) for o in references())]
+    from polymodel_conformance.oracle.for_reference import operators
+
+    return [AveragePool, GlobalMaxPool, LRN, MaxPool, Scan, *operators(), *(_runner(o) for o in references())]
 
 
 def _runner(operator: CustomOperator) -> type[OpRun]:

@@ -50,8 +50,10 @@ def dft(b: Body, node: Node, x: str, length: str | None = None, axis: str | None
 def stft(
     b: Body, node: Node, signal: str, frame_step: str, window: str | None = None, frame_length: str | None = None
 ) -> str:
-    """(batch, samples, 1 or 2) -> (batch, frames, bins, 2): frames are taken by index, weighted and transformed."""
+    """(batch, samples[, 1 or 2]) -> (batch, frames, bins, 2): frames are taken by index, weighted and transformed."""
     samples = node.dim(0, 1)
+    if node.rank() == 2:
+        signal = b.call("Unsqueeze", signal, b.constant([2], "int64"))
     step = int(node.const(1).reshape(()))
     if frame_length is not None:
         length = int(node.const(3).reshape(()))

@@ -19,13 +19,13 @@ _CHOOSES = {"NonZero", "Compress"}  # what the data decides, but never more than
 _IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 _IMPURE.add("Dropout")
 # Where the reference operators of onnx 1.23 refuse or mistake what the standard allows (LRN and GlobalMaxPool of three axes,
-# GatherElements of smaller indices, Gelu, ReduceLogSumExp of a number, LpNormalization with p = 1, Mean of shapes that
+# GatherElements of smaller indices, Gelu, ReduceLogSumExp and Softsign of a number, LpNormalization with p = 1, Mean of shapes that
 # broadcast, Det of half precision; AffineGrid, HardSwish and Erf round to float32, windows the argument of their cosine), or
 # are slow, without bound for some sizes (Einsum): the backend computes these itself. tests/conformance/test_folding.py
 # compares what is left with the oracle.
 _LEFT = {
     "LRN", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool", "MaxPool", "AveragePool", "LpPool", "GatherElements", "Gelu",
-    "HardSwish", "ThresholdedRelu", "Erf", "Mean", "LogSoftmax", "Det", "Einsum", "ReduceLogSumExp",
+    "HardSwish", "ThresholdedRelu", "Erf", "Softsign", "Mean", "LogSoftmax", "Det", "Einsum", "ReduceLogSumExp",
     "ConvInteger", "QLinearConv", "STFT", "MaxRoiPool", "SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss",
     "HannWindow", "HammingWindow", "BlackmanWindow",
     "Conv", "ConvTranspose", "DeformConv", "Resize", "GridSample", "RoiAlign", "LSTM", "GRU", "RNN", "Attention", "Col2Im",
@@ -67,7 +67,7 @@ def lower_call(
         domain=proto.domain,
         version=given.since_version,
         name=proto.name,
-        attributes=_attributes(proto, given),
+        attributes=attributes_of(proto, given),
         input_names=names,
         output_names=outs,
         inputs=inputs,
@@ -144,7 +144,8 @@ def _fits(shape: Sequence[int], spec: TensorSpec) -> bool:
     return len(shape) == spec.rank and all(not isinstance(d, int) or d == n for d, n in zip(spec.shape, shape, strict=True))
 
 
-def _attributes(proto: onnx.NodeProto, given: onnx.defs.OpSchema) -> dict[str, Any]:
+def attributes_of(proto: onnx.NodeProto, given: onnx.defs.OpSchema) -> dict[str, Any]:
+    """Attributes by name: those of the call, else the schema's defaults, None where it has none."""
     values: dict[str, Any] = {}
     for name, formal in given.attributes.items():
         default = formal.default_value

@@ -70,6 +70,8 @@ def _stft(
     node: Node, signal: Value, step: Value, window: Value | None = None, length: Value | None = None
 ) -> Value:
     hop = int(step.array.reshape(()))
+    if signal.ndim == 2:
+        signal = p.reshape(signal, (*signal.shape, 1))
     given = signal.shape[1] if window is None else window.shape[0]
     n = given if length is None else int(length.array.reshape(()))
     frames = (signal.shape[1] - n) // hop + 1

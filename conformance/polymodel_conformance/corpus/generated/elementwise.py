@@ -22,8 +22,8 @@ def _unary() -> list[Row]:
     ]
     for given, ops in kinds:
         rows += [row(op.lower(), op, given, smoke=op in _SMOKE) for op in ops.split()]
-    for op in "Neg Exp Tanh Sigmoid Gelu Relu Softplus Abs Erf".split():
-        rows.append(row(f"{op.lower()}_scalar", op, (), double=False))
+    for op in "Neg Exp Tanh Sigmoid Gelu Relu Softplus Softsign Abs Erf".split():
+        rows.append(row(f"{op.lower()}_scalar", op, (), double=op == "Softsign"))
         rows.append(row(f"{op.lower()}_empty", op, (2, 0, 3), double=False))
     return rows
 

@@ -29,5 +29,6 @@ ROWS: list[Row] = [
     row("stft", "STFT", (2, 21, 1), _n(4), None, _n(8)),
     row("stft_windowed", "STFT", (1, 19, 1), _n(3), (7,), onesided=1),
     row("stft_complex", "STFT", (1, 13, 2), _n(5), (6,), onesided=0),
+    row("stft_two_axes", "STFT", (2, 15), _n(4), (6,)),
     row("stft_whole", "STFT", (2, 11, 1), _n(11), (11,)),
 ]
