@@ -15,6 +15,8 @@ _PUBLIC = {
     "Graph": "polymodel.graph",
     "Model": "polymodel.model",
     "Trainer": "polymodel.trainer",
+    "TrainStep": "polymodel.train_step",
+    "Phase": "polymodel.phase",
     "CompileOptions": "polymodel.backend",
     "Training": "polymodel.backend",
     "Program": "polymodel.backend",
@@ -36,8 +38,10 @@ __all__ = [
     "CompileOptions",
     "Graph",
     "Model",
+    "Phase",
     "Program",
     "TensorSpec",
+    "TrainStep",
     "Trainer",
     "Training",
     "__version__",
@@ -73,8 +77,10 @@ if TYPE_CHECKING:
     from polymodel.graph import Graph
     from polymodel.model import Model
     from polymodel.onnx_interface import onnx_backend
+    from polymodel.phase import Phase
     from polymodel.registry import backends, compile, get_backend
     from polymodel.spec import TensorSpec
+    from polymodel.train_step import TrainStep
     from polymodel.trainer import Trainer
     from polymodel_conformance.comparison.run import compare
 

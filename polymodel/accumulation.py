@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import numpy as np
 
-from polymodel import random
 from polymodel.errors import DataError, GraphError
 from polymodel.graph import Graph
 from polymodel.metrics.base import StreamingMetric
@@ -123,7 +122,7 @@ class Parts:
                     "accumulated in parts"
                 )
             shape = [d for d in stream.spec.bind(dims).shape if isinstance(d, int)]
-            mask = random.mask(self.program.options.seed, name, step, shape, stream.rate)
+            mask = stream.draw(self.program.options.seed, step, shape)
             found[name] = (mask, stream.spec.shape.index(self.batch))
         return found
 

@@ -13,8 +13,9 @@ from polymodel.errors import ConfigError, DeviceUnavailable
 from polymodel.feeds import check_inputs, is_float
 from polymodel.graph import Graph
 from polymodel.options import Capabilities, CompileOptions, Training
-from polymodel.program import Arrays, Gradients, Predict, Program, Step
+from polymodel.program import Gradients, Predict, Program, Step
 from polymodel.rules import RuleTable
+from polymodel.stored import Arrays
 
 __all__ = [
     "Arrays",

@@ -170,11 +170,23 @@ class Builder:
         """Say what a buffer holds after the step."""
         self._updates[buffer] = new.value
 
+    def updated(self, buffer: str) -> Tensor | None:
+        """What `update` said last; None when it was not called."""
+        new = self._updates.get(buffer)
+        return None if new is None else Tensor(new)
+
     def stream(self, spec: TensorSpec, rate: float) -> Tensor:
         """Declare a random bool mask, True with probability 1 - rate."""
-        name = self.unique("mask")
-        value = ir.Value(name=name, shape=ir_shape(spec), type=ir.TensorType(onnx_dtype("bool")))
-        self._streams[name] = (value, RandomStream(name, TensorSpec(spec.shape, "bool"), rate))
+        return self._drawn(RandomStream(self.unique("mask"), TensorSpec(spec.shape, "bool"), rate))
+
+    def normal(self, spec: TensorSpec) -> Tensor:
+        """Declare standard normal numbers, new in each step."""
+        return self._drawn(RandomStream(self.unique("normal"), spec))
+
+    def _drawn(self, stream: RandomStream) -> Tensor:
+        kind = ir.TensorType(onnx_dtype(stream.spec.dtype))
+        value = ir.Value(name=stream.name, shape=ir_shape(stream.spec), type=kind)
+        self._streams[stream.name] = (value, stream)
         return Tensor(value)
 
     def constant(self, array: Any, dtype: str | None = None) -> Tensor:

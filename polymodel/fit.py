@@ -10,15 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, final
 
-from polymodel import nonfinite
 from polymodel.batches import Batches, Feeds, check_count
 from polymodel.callbacks.base import Callback
 from polymodel.errors import CheckpointError, ConfigError, NonFiniteLoss
-from polymodel.goal import WEIGHT
 from polymodel.means import Means
 
 if TYPE_CHECKING:
-    from polymodel.trainer import Trainer
+    from polymodel.fitted import Fitted
 
 _LAG = {"cpu": 1}
 _LAG_OF_ACCELERATORS = 32
@@ -44,7 +42,7 @@ class Fit:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: Fitted,
         data: Batches,
         validation: Batches | None,
         *,
@@ -118,17 +116,15 @@ class Fit:
 
     def _epoch(self) -> None:
         trainer, began = self.trainer, time.perf_counter()
-        if trainer.goal.weighted:
-            self._take_weights()
+        trainer.take_weights_along(self.data, self.validation)
         for callback in self.callbacks:
             callback.on_epoch_start(self)
         hooks = [c for c in self.callbacks if c.sees_steps]
         lag = _LAG.get(trainer.program.device, _LAG_OF_ACCELERATORS)
-        lr, turn, keep = trainer.optimizer.lr, self.turn, self.data.samples is None
+        lr, turn, keep = 0.0, self.turn, self.data.samples is None
         for count, feeds in self.data.epoch(trainer.epoch, self.batch):
             step = trainer.step + 1
-            lr = trainer.learning_rate(step, self.batches)
-            result = trainer.program.train_step(feeds, lr=lr, step=step)
+            lr, result = trainer.take_step(feeds, step, self.batches)
             self._pending.append((step, self.batch, count, result, feeds if keep else None))
             trainer.step = step
             self.batch += 1
@@ -152,14 +148,6 @@ class Fit:
         for callback in self.callbacks:
             callback.on_epoch(self, row)
 
-    def _take_weights(self) -> None:
-        """Batches of a validation may have been the first to bring weights along."""
-        training = self.trainer.program.training
-        assert training is not None
-        for batches in (self.data, self.validation):
-            if batches is not None:
-                batches.take_weights(training.graph.specs[WEIGHT].dtype)
-
     def _validate(self, batches: Batches) -> dict[str, float]:
         for callback in self.callbacks:
             callback.on_validation_start(self)
@@ -172,8 +160,9 @@ class Fit:
         self, step: int, batch: int, count: int, result: Mapping[str, SupportsFloat], feeds: Feeds | None
     ) -> None:
         values: dict[str, Any] = {n: float(v) for n, v in result.items() if n not in self._streaming}
-        if not math.isfinite(values["loss"]):
-            self._give_up(step, batch, values["loss"], feeds)
+        for name in self.trainer.losses:
+            if not math.isfinite(values.get(name, 0.0)):
+                self._give_up(step, batch, f"{name} is {values[name]}", feeds)
         if self._streaming:
             read = self.trainer.program.read
             values = {n: values[n] if n in values else read(v) for n, v in result.items()}
@@ -183,13 +172,13 @@ class Fit:
         while self._pending:
             self._read(*self._pending.popleft())
 
-    def _give_up(self, step: int, batch: int, loss: float, feeds: Feeds | None) -> None:
+    def _give_up(self, step: int, batch: int, what: str, feeds: Feeds | None) -> None:
         self._pending.clear()
         feeds = self.data.again(self.trainer.epoch, batch) if feeds is None else feeds
-        why = "the batch cannot be had again" if feeds is None else nonfinite.explain(self.trainer.program, feeds, step)
+        why = "the batch cannot be had again" if feeds is None else self.trainer.explain(feeds, step)
         kept = f" The last checkpoint is {self._saved}." if self._saved else ""
         raise NonFiniteLoss(
-            f"the loss is {loss} at step {step} (epoch {self.epoch + 1}, batch {batch + 1} of {self.batches or '?'}): {why}. "
+            f"the {what} at step {step} (epoch {self.epoch + 1}, batch {batch + 1} of {self.batches or '?'}): {why}. "
             f"That step changed nothing.{kept}"
         )
 

@@ -12,21 +12,39 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from polymodel import random
 from polymodel.errors import GraphError
-from polymodel.spec import TensorSpec, is_tensor, spec_of
+from polymodel.spec import TensorSpec, is_tensor, numpy_dtype, spec_of
 
 
 @final
 @dataclass(frozen=True)
 class RandomStream:
-    """One dropout mask per step: a graph input that the program fills, never the user.
+    """Random values of each step: a graph input that the program fills, never the user.
 
-    The mask is bool, True where the element is kept. Its bits depend on (seed, name, step) only: see random.py.
+    Its bits depend on (seed, name, step) only: see random.py.
+
+    Attributes:
+        name: of the input.
+        spec: bool for a dropout mask, floating-point for standard normal numbers.
+        rate: of a mask, the share of elements that are False, which are dropped.
     """
 
     name: str
     spec: TensorSpec
-    rate: float
+    rate: float = 0.0
+
+    def draw(self, seed: int, step: int, shape: Sequence[int]) -> np.ndarray:
+        """The values of one step.
+
+        Args:
+            seed: of the run.
+            step: from 1; 0 outside of training.
+            shape: the sizes of `spec`, all known.
+        """
+        if self.spec.dtype == "bool":
+            return random.mask(seed, self.name, step, shape, self.rate)
+        return random.normal(seed, self.name, step, shape).astype(numpy_dtype(self.spec.dtype), copy=False)
 
 
 @final

@@ -105,7 +105,8 @@ def infer(
         raise GraphError(f"{describe(node, inputs)}: {error}") from None
     if node.op_type in _SHAPED_LIKE_INPUT and node.domain == "":
         found = {node.output[0]: types[node.input[0]]}
-    if (spec := _of_known_rank(node, inputs, constants)) is not None and not _has_rank(found.get(node.output[0])):
+    ranked = _has_rank(found.get(node.output[0])) and node.op_type != "Reshape"
+    if not ranked and (spec := _of_known_rank(node, inputs, constants)) is not None:
         found = {node.output[0]: type_proto(spec)}
     if node.op_type == "Attention" and node.domain == "":
         found = {**found, **{n: type_proto(s) for n, s in further_outputs(node, inputs).items()}}
@@ -131,6 +132,8 @@ def _of_known_rank(
     x = inputs[0] if inputs else None
     if node.domain != "" or x is None:
         return None
+    if node.op_type == "Reshape":
+        return _named_rest(x, constants.get(node.input[1]))
     if node.op_type == "MaxUnpool" and len(inputs) > 2:
         sizes = constants.get(node.input[2])
         return TensorSpec((None,) * x.rank if sizes is None else tuple(int(n) for n in sizes), x.dtype)
@@ -144,6 +147,16 @@ def _of_known_rank(
     if node.op_type == "AffineGrid" and isinstance(rank := x.shape[1], int):
         return TensorSpec((x.shape[0], *[None] * rank, rank), x.dtype)
     return None
+
+
+def _named_rest(x: TensorSpec, sizes: np.ndarray | None) -> TensorSpec | None:
+    """A Reshape to numbers and one -1, which stands for the one named size of its input: (batch, 36) to (-1, 4, 9)."""
+    names = [d for d in x.shape if isinstance(d, str)]
+    if sizes is None or len(names) != 1 or (sizes < -1).any() or (sizes == -1).sum() != 1 or 0 in sizes:
+        return None
+    if -int(np.prod(sizes)) != int(np.prod([d for d in x.shape if isinstance(d, int)])):
+        return None
+    return TensorSpec(tuple(names[0] if d == -1 else int(d) for d in sizes), x.dtype)
 
 
 def _with_default(node: onnx.NodeProto, name: str, value: int) -> onnx.NodeProto:

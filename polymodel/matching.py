@@ -12,20 +12,21 @@ from polymodel.errors import CheckpointError
 from polymodel.graph import Graph
 
 
-def match_model(folder: Path, state: Checkpoint, graph: Graph) -> None:
+def match_model(folder: Path, state: Checkpoint, graph: Graph, graph_hash: str | None = None) -> None:
     """Refuse a checkpoint of another model.
 
     Args:
         folder: where it was read, for messages.
         state: the checkpoint.
         graph: inference graph of the model.
+        graph_hash: what stands for the graph in checkpoints; its own hash when None.
 
     Raises:
         CheckpointError: a parameter or buffer differs in name, shape or dtype, or the graphs differ.
     """
     _match_arrays(folder, "parameters", state.parameters, graph.parameters)
     _match_arrays(folder, "buffers", state.buffers, graph.buffers)
-    theirs, ours = str(state.record.get("graph_hash")), graph.hash
+    theirs, ours = str(state.record.get("graph_hash")), graph_hash or graph.hash
     if theirs != ours:
         raise CheckpointError(
             f"checkpoint {folder} is of another model: parameters have the same names and shapes, but its graph is "

@@ -33,25 +33,24 @@ class Means:
         self._totals: dict[str, np.ndarray] = {}
         self._sums: dict[str, float] = {}
         self._order: list[str] = []
-        self._weight = 0
+        self._weights: dict[str, int] = {}
 
     def add(self, values: Mapping[str, Any], weight: int) -> None:
         """Take in what a batch returned: scalars, and an array for each streaming metric."""
-        if not self._order:
-            self._order = list(values)
+        self._order += [n for n in values if n not in self._order]
         for name, value in values.items():
             metric = self._streaming.get(name)
             if metric is None:
                 self._sums[name] = self._sums.get(name, 0.0) + float(value) * weight
+                self._weights[name] = self._weights.get(name, 0) + weight
                 continue
             part = np.asarray(value, np.float64)
             self._totals[name] = metric.merge(self._totals[name], part) if name in self._totals else part
-        self._weight += weight
 
     def values(self) -> dict[str, Any]:
         """What they say up to now; empty before the first batch. Floats, and arrays of metrics that are no scalars."""
         return {
-            n: self._streaming[n].finish(self._totals[n]) if n in self._totals else self._sums[n] / self._weight
+            n: self._streaming[n].finish(self._totals[n]) if n in self._totals else self._sums[n] / self._weights[n]
             for n in self._order
         }
 
@@ -59,13 +58,14 @@ class Means:
         """The state, for a checkpoint in the middle of an epoch."""
         totals = {n: [list(t.shape), [to_word(float(v)) for v in t.ravel()]] for n, t in self._totals.items()}
         sums = {n: to_word(s) for n, s in self._sums.items()}
-        return {"weight": self._weight, "sums": sums, "totals": totals, "order": self._order}
+        return {"weights": self._weights, "sums": sums, "totals": totals, "order": self._order}
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any], streaming: Mapping[str, StreamingMetric] | None = None) -> Means:
         """The reverse of to_json, bit for bit."""
         means = cls(streaming)
-        means._weight = int(state["weight"])
+        weights = state.get("weights", dict.fromkeys(state["sums"], state.get("weight", 0)))  # one number in older files
+        means._weights = {n: int(w) for n, w in weights.items()}
         means._sums = {n: from_word(s) for n, s in state["sums"].items()}
         for name, (shape, words) in state.get("totals", {}).items():
             means._totals[name] = np.array([from_word(w) for w in words], np.float64).reshape(shape)

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from polymodel import random
 from polymodel.backend import Program
 from polymodel.errors import PolymodelError
 from polymodel.feeds import is_float
@@ -59,7 +58,7 @@ def _replay(program: Program, graph: Graph, parameters: Values, feeds: Values, s
     masks = {}
     for name, stream in graph.streams.items():
         shape = [d for d in stream.spec.bind(dims).shape if isinstance(d, int)]
-        masks[name] = random.mask(program.options.seed, name, step, shape, stream.rate)
+        masks[name] = stream.draw(program.options.seed, step, shape)
     open_graph = replace(
         graph.with_values({**parameters, **program.buffers}),
         inputs=(*graph.inputs, *graph.streams),

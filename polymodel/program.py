@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, final
 
 import numpy as np
 
-from polymodel import random
 from polymodel.accumulation import Parts
 from polymodel.carried import check_trainable, compile_carried, compile_carried_step
-from polymodel.carriers import decode, encode_all
 from polymodel.errors import GraphError, NeedsHost, NeedsStaticShape, ShapeError
 from polymodel.feeds import check_cotangent, check_inputs, is_float
 from polymodel.graph import Graph
-from polymodel.optim import slots as slot_table
 from polymodel.options import CompileOptions, Training
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.specialize import required_inputs, required_values, specialize
 from polymodel.plan import Plan
 from polymodel.replay import ByTurns
-from polymodel.spec import TensorSpec, array_dtype, bind_dims, numpy_dtype, spec_of_array
+from polymodel.spec import TensorSpec, bind_dims, numpy_dtype
+from polymodel.stored import Arrays, Stored
 from polymodel.turns import check_compilable, float_settings, is_setting
 
 if TYPE_CHECKING:
     from polymodel.backend import Backend
 
-Arrays: TypeAlias = dict[str, np.ndarray]
 Predict: TypeAlias = Callable[[Mapping[str, np.ndarray]], Arrays]
 Gradients: TypeAlias = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], Arrays]
 Step: TypeAlias = Callable[[Mapping[str, np.ndarray], Mapping[str, float]], Mapping[str, SupportsFloat]]
 
 
-class Program(ABC):
+class Program(Stored):
     """A graph compiled for one device, with its parameters, buffers and optimizer slots on that device.
 
     A backend's subclass gives the `_compile_*` hooks, which get a Plan and return a function, and the state hooks.
@@ -181,7 +178,7 @@ class Program(ABC):
         feeds = {n: inputs[n] for n in needed}
         for name, stream in streams.items():
             drawn = None if masks is None else masks[name]
-            feeds[name] = random.mask(self.options.seed, name, step, shapes[name], stream.rate) if drawn is None else drawn
+            feeds[name] = stream.draw(self.options.seed, step, shapes[name]) if drawn is None else drawn
         result: Mapping[str, SupportsFloat] = run(feeds, scalars)
         return result
 
@@ -189,38 +186,11 @@ class Program(ABC):
     def _parts(self) -> Parts:
         return Parts(self)
 
-    @property
-    def parameters(self) -> Arrays:
-        """Copies of all parameters; assigning a dict writes (some of) them back."""
-        return self._declared(self._read("parameters"), self.graph.parameters)
-
-    @parameters.setter
-    def parameters(self, values: Mapping[str, np.ndarray]) -> None:
-        self._assign("parameters", values, self.graph.parameters)
-
-    @property
-    def buffers(self) -> Arrays:
-        """Copies of all buffers; assigning a dict writes (some of) them back."""
-        return self._declared(self._read("buffers"), self.graph.buffers)
-
-    @buffers.setter
-    def buffers(self, values: Mapping[str, np.ndarray]) -> None:
-        self._assign("buffers", values, self.graph.buffers)
-
-    @property
-    def slots(self) -> Arrays:
-        """Copies of the optimizer's slots, named "SLOT/PARAMETER"; assigning a dict writes (some of) them back."""
-        return slot_table.of_checkpoints(self._read("slots"))
-
-    @slots.setter
-    def slots(self, values: Mapping[str, np.ndarray]) -> None:
-        self._assign("slots", values, self.slot_values())
-
     def read(self, value: Any) -> np.ndarray:
         """What a step returned under a name, as a float64 array; waits for the device."""
         return np.asarray(value, np.float64)
 
-    def synchronize(self) -> None:  # noqa: B027 (most backends have nothing to wait for)
+    def synchronize(self) -> None:
         """Wait until everything that was asked for is done; a backend whose calls wait by themselves has nothing to do."""
 
     @property
@@ -242,50 +212,7 @@ class Program(ABC):
     def _compile_step(self, plan: Plan, training: Training) -> Step:
         """A function that does one step: `plan.outputs` are training.returns and then the new buffers."""
 
-    @abstractmethod
-    def _read(self, role: str) -> Arrays:
-        """Copies of "parameters", "buffers" or "slots"."""
-
-    @abstractmethod
-    def _write(self, role: str, values: Mapping[str, np.ndarray]) -> None:
-        """Overwrite some of them; names, shapes and dtypes are checked already."""
-
     # -- shared -----------------------------------------------------------------------------------------------------
-
-    @final
-    def slot_values(self) -> Arrays:
-        """The slots at the start, named "SLOT/PARAMETER"."""
-        return {} if self.training is None else slot_table.at_start(self.training.optimizer, self.training.graph)
-
-    @final
-    def held_slots(self) -> Arrays:
-        """The slots at the start, those included that are zero between steps: what a backend has to hold."""
-        return {} if self.training is None else slot_table.at_start(self.training.held_rule, self.training.graph)
-
-    @final
-    def reset_slots(self, values: Mapping[str, np.ndarray]) -> None:
-        """Overwrite slots, those included that are zero between steps."""
-        self._write("slots", values)
-
-    def _assign(self, role: str, values: Mapping[str, np.ndarray], current: Mapping[str, np.ndarray]) -> None:
-        for name, value in values.items():
-            if name not in current:
-                raise GraphError(f"{role} has no {name!r}; there are {', '.join(list(current)[:12]) or 'none'}")
-            old, new = current[name], np.asarray(value)
-            if old.shape != new.shape or old.dtype != new.dtype:
-                raise GraphError(
-                    f"{role}[{name!r}] is {old.dtype}{list(old.shape)}, received {new.dtype}{list(new.shape)}"
-                )
-        self._write(role, self.held({n: np.asarray(v, order="C") for n, v in values.items()}))
-
-    @final
-    def held(self, values: Mapping[str, np.ndarray]) -> Arrays:
-        """Arrays in the element types in which the framework holds them; the same arrays where it has their types."""
-        return encode_all(values, self.backend.capabilities().dtypes)
-
-    @staticmethod
-    def _declared(values: Arrays, declared: Mapping[str, np.ndarray]) -> Arrays:
-        return {n: decode(a, array_dtype(declared[n])) for n, a in values.items()}
 
     def _lookup(
         self,
@@ -303,7 +230,8 @@ class Program(ABC):
         elements get a function for their sizes: kernels fail on them, and rules avoid those where they know the sizes.
         """
         if key not in self._required:
-            self._required[key] = required_inputs(graph, outputs)
+            # An input that no output needs may say how large a batch of random numbers is.
+            self._required[key] = graph.inputs if graph.streams else required_inputs(graph, outputs)
         feeds = check_inputs(graph, inputs, self._required[key])
         dims: dict[str, int] = {}
         entry: Any = None
@@ -336,12 +264,12 @@ class Program(ABC):
                     self._level[key] = level
             break
         run, needed, streams = entry
-        feeds = {n: feeds[n] for n in needed}
+        every, feeds = feeds, {n: feeds[n] for n in needed}
         if streams:
-            dims = bind_dims({n: graph.specs[n] for n in feeds}, {n: np.shape(a) for n, a in feeds.items()})
+            dims = bind_dims({n: graph.specs[n] for n in every}, {n: np.shape(a) for n, a in every.items()})
         for name, stream in streams.items():
             shape = _concrete(stream.spec.bind(dims))
-            feeds[name] = random.mask(self.options.seed, name, 0, shape, stream.rate)
+            feeds[name] = stream.draw(self.options.seed, 0, shape)
         return run, feeds
 
     def _plan(
@@ -381,19 +309,8 @@ class Program(ABC):
         """A function from input arrays to output arrays; parameters and buffers are the program's own."""
         return compile_carried(plan, self.backend, self._compile_predict)
 
-    @final
-    def state_specs(self) -> dict[str, TensorSpec]:
-        """Spec of every parameter and buffer."""
-        state = {**self.graph.parameters, **self.graph.buffers}
-        return {n: spec_of_array(a) for n, a in state.items()}
-
-    @final
-    def state_array(self, name: str) -> np.ndarray:
-        """The current value of a parameter or buffer."""
-        return (self.parameters if name in self.graph.parameters else self.buffers)[name]
-
 
 def _concrete(spec: TensorSpec) -> tuple[int, ...]:
     if not spec.is_static:
-        raise NeedsStaticShape(f"the shape of a dropout mask is unknown: {spec}")
+        raise NeedsStaticShape(f"the shape of a random input is unknown: {spec}")
     return tuple(d for d in spec.shape if isinstance(d, int))

@@ -46,6 +46,11 @@ def mask(seed: int, name: str, step: int, shape: Sequence[int], rate: float) -> 
     return (bits >= round(rate * 65536)).reshape(shape)
 
 
+def normal(seed: int, name: str, step: int, shape: Sequence[int]) -> np.ndarray:
+    """Standard normal numbers, float32 of a shape, for what a step draws (the input of a generator, a VAE's sample)."""
+    return generator(seed, "normal", name, step).standard_normal(tuple(shape), np.float32)
+
+
 _ROUND = (np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157))
 _WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)

@@ -27,7 +27,8 @@ from polymodel.spec import bind_dims
 from polymodel.turns import Trail, Turns, check_compilable, float_settings, is_setting
 
 if TYPE_CHECKING:
-    from polymodel.program import Arrays, Gradients, Program, Step
+    from polymodel.program import Gradients, Program, Step
+    from polymodel.stored import Arrays
 
 _NEVER = onnx.defs.OpSchema.DifferentiationCategory.NonDifferentiable
 _FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})

@@ -14,15 +14,14 @@ from polymodel.checkpoint import Checkpoint
 from polymodel.errors import ConfigError, NonFiniteLoss
 from polymodel.history import History
 from polymodel.matching import match_model, match_run
-from polymodel.optim.average import EMA
-from polymodel.optim.named import describe
+from polymodel.optim.average import is_average
 
 if TYPE_CHECKING:
-    from polymodel.trainer import Trainer
+    from polymodel.fitted import Fitted
 
 
-def save(trainer: Trainer, path: str | os.PathLike[str], fit: Mapping[str, Any] | None) -> Path:
-    """See Trainer.save_checkpoint."""
+def save(trainer: Fitted, path: str | os.PathLike[str], fit: Mapping[str, Any] | None) -> Path:
+    """See Fitted.save_checkpoint."""
     program = trainer.program
     parameters = program.parameters
     if bad := nonfinite.bad_names(parameters):
@@ -38,26 +37,21 @@ def save(trainer: Trainer, path: str | os.PathLike[str], fit: Mapping[str, Any] 
         "epoch": trainer.epoch,
         "batch": 0 if fit is None else fit["batch"],
         "seed": trainer.seed,
-        "optimizer": describe(trainer.optimizer),
-        "schedule": describe(trainer.schedule),
-        "clip": describe(trainer.clip),
-        "accumulate": trainer.accumulate,
         "lr_factor": trainer.lr_factor,
-        "loss": " + ".join(aim.loss.name for aim in trainer.goal.aims),
-        "metrics": list(trainer.metric_names),
+        **trainer.facts(),
         "history": trainer.history.to_json(),
         "fit": fit,
     }
     return Checkpoint(parameters, program.buffers, program.slots, record).save(path)
 
 
-def load(trainer: Trainer, path: str | os.PathLike[str]) -> Checkpoint:
-    """See Trainer.load_checkpoint."""
+def load(trainer: Fitted, path: str | os.PathLike[str]) -> Checkpoint:
+    """See Fitted.load_checkpoint."""
     folder = checkpoint.resolve(path)
     state = checkpoint.load(folder)
     program, record = trainer.program, state.record
-    match_model(folder, state, trainer.model.graph)
-    match_run(folder, state, trainer.optimizer.name, program.slot_values(), trainer.seed)
+    match_model(folder, state, trainer.stored_graph, trainer.graph_hash)
+    match_run(folder, state, trainer.rule_name, program.slot_values(), trainer.seed)
     program.parameters = dict(state.parameters)
     program.buffers = dict(state.buffers)
     program.slots = dict(state.slots)
@@ -67,15 +61,15 @@ def load(trainer: Trainer, path: str | os.PathLike[str]) -> Checkpoint:
     return state
 
 
-def averages(trainer: Trainer) -> dict[str, np.ndarray]:
-    """See Trainer.averages."""
-    found = {n.partition("/")[2]: a for n, a in trainer.program.slots.items() if n.startswith(f"{EMA}/")}
+def averages(trainer: Fitted) -> dict[str, np.ndarray]:
+    """See Fitted.averages."""
+    found = {n.partition("/")[2]: a for n, a in trainer.program.slots.items() if is_average(n)}
     if not found:
         raise ConfigError("there are no averages: give the optimizer ema=0.999, {'name': 'adam', 'ema': 0.999}")
     return found
 
 
-def metadata(trainer: Trainer) -> dict[str, str]:
+def metadata(trainer: Fitted) -> dict[str, str]:
     """What an exported file says about its making."""
     backend = trainer.program.backend
     return {

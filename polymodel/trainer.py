@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, SupportsFloat, final
 
 import numpy as np
 
 from polymodel import checkpoint, nonfinite, run_state
 from polymodel.accumulation import Accumulation
-from polymodel.batches import Batches, check_count, has_weights, is_pair, last_part, predicted
+from polymodel.batches import Batches, Feeds, check_count, has_weights, is_pair, last_part, predicted
 from polymodel.callbacks.base import Callback
 from polymodel.callbacks.progress import Progress
-from polymodel.checkpoint import Checkpoint
 from polymodel.data.samples import Inputs, Targets, count_of
-from polymodel.errors import ConfigError, GraphError, NonFiniteLoss, TrainingError
+from polymodel.errors import ConfigError, GraphError, NonFiniteLoss
 from polymodel.fit import Fit
-from polymodel.goal import LOSS, Losses, Metrics, make_goal
+from polymodel.fitted import Fitted
+from polymodel.goal import LOSS, WEIGHT, Losses, Metrics, make_goal
+from polymodel.graph import Graph
 from polymodel.history import History
 from polymodel.intake import Intake
 from polymodel.means import Means
 from polymodel.metrics import StreamingMetric
 from polymodel.optim.base import Optimizer
 from polymodel.optim.clip import Clip
-from polymodel.optim.named import check_patterns, get_clip, get_optimizer, get_schedule
+from polymodel.optim.named import check_patterns, describe, get_clip, get_optimizer, get_schedule
+from polymodel.optim.rates import rate
 from polymodel.optim.schedules import Schedule
 from polymodel.options import CompileOptions, Training
 from polymodel.program import Program
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Trainer:
+class Trainer(Fitted):
     """A model compiled for training on one backend and device.
 
     The trained values live on the device. They are written back to `model.values` when a fit ends, a checkpoint is
@@ -118,10 +118,11 @@ class Trainer:
         self.step = 0
         self.epoch = 0
         self.lr_factor = 1.0
+        self.losses = (LOSS,)
         self.graph_hash = model.graph.hash
         self._place = (get_backend(choose_backend(backend)), device, options or CompileOptions())
         self._intake = Intake(self)
-        self.program = self._compile()
+        self.program: Program = self._compile()
 
     def _compile(self) -> Program:
         backend, device, options = self._place
@@ -212,7 +213,7 @@ class Trainer:
         try:
             fit.run()
         finally:
-            self._write_back()
+            self.write_back()
         return self.history
 
     def train_on_batch(self, x: Inputs, y: Targets, sample_weight: np.ndarray | None = None) -> dict[str, Any]:
@@ -237,7 +238,7 @@ class Trainer:
         result = self.program.train_step(samples.arrays, lr=self.learning_rate(step), step=step)
         values = self.batch_values(result)
         if not math.isfinite(values[LOSS]):
-            why = nonfinite.explain(self.program, samples.arrays, step)
+            why = self.explain(samples.arrays, step)
             raise NonFiniteLoss(f"the loss is {values[LOSS]} at step {step}: {why}. That step changed nothing.")
         self.step = step
         return values
@@ -264,14 +265,7 @@ class Trainer:
             step: from 1.
             steps_per_epoch: needed by schedules that count in epochs.
         """
-        t = float(step - 1)
-        if self.schedule.unit == "epoch":
-            if steps_per_epoch is None:
-                raise TrainingError(
-                    f"schedule {self.schedule.name!r} counts in epochs, which single steps do not have: use unit='step'"
-                )
-            t /= steps_per_epoch
-        return self.optimizer.lr * self.schedule.factor(t) * self.lr_factor
+        return rate(self.optimizer, self.schedule, step, steps_per_epoch) * self.lr_factor
 
     def check(self, *data: Any) -> None:
         """Refuse samples that do not fit the model or the loss; None is passed over.
@@ -310,25 +304,6 @@ class Trainer:
             means.add(self.program.predict(feeds, names), count)
         return means.values()
 
-    @property
-    def averages(self) -> dict[str, np.ndarray]:
-        """The moving averages of the trained parameters, by name.
-
-        Raises:
-            ConfigError: the optimizer keeps none.
-        """
-        return run_state.averages(self)
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Have the averages in the place of the parameters for a while: to evaluate, predict or export with them."""
-        before = self.program.parameters
-        self.program.parameters = self.averages
-        try:
-            yield
-        finally:
-            self.program.parameters = before
-
     def predict(self, x: Any, *, batch_size: int = 256) -> Any:
         """The model's outputs for samples, computed batch by batch.
 
@@ -356,35 +331,55 @@ class Trainer:
         """
         from polymodel.artifact.export import export
 
-        self._write_back()
+        self.write_back()
         graph, backend, device = self.model.graph, self.program.backend, self.program.device
         program = backend.compile(graph, device, options=self.program.options) if verify else None
         export(graph, path, verify=verify, metadata=run_state.metadata(self), opset=opset, program=program)
 
-    # -- checkpoints ------------------------------------------------------------------------------------------------
+    # -- what a fit asks --------------------------------------------------------------------------------------------
 
-    def save_checkpoint(self, path: str | os.PathLike[str], *, fit: Mapping[str, Any] | None = None) -> Path:
-        """Write parameters, buffers, optimizer state and position as a folder that any backend can load.
+    def take_step(self, feeds: Feeds, step: int, batches: int | None) -> tuple[float, Mapping[str, SupportsFloat]]:
+        """See Fitted.take_step."""
+        lr = self.learning_rate(step, batches)
+        return lr, self.program.train_step(feeds, lr=lr, step=step)
 
-        Args:
-            path: folder to write; it must not exist.
-            fit: state of the fit that is under way; polymodel.callbacks.Checkpoints passes it.
+    def explain(self, feeds: Feeds, step: int) -> str:
+        """See Fitted.explain."""
+        return nonfinite.explain(self.program, feeds, step)
 
-        Raises:
-            CheckpointError: the folder exists or cannot be written.
-            NonFiniteLoss: a parameter is not finite, so that the state is not worth keeping.
-        """
-        return run_state.save(self, path, fit)
+    def take_weights_along(self, *batches: Batches | None) -> None:
+        """Batches of a validation may have been the first to bring weights along."""
+        training = self.program.training
+        assert training is not None
+        for given in batches if self.goal.weighted else ():
+            if given is not None:
+                given.take_weights(training.graph.specs[WEIGHT].dtype)
 
-    def load_checkpoint(self, path: str | os.PathLike[str]) -> Checkpoint:
-        """Take over the state of a checkpoint, or of the newest in a folder; nothing is changed when that fails.
+    @property
+    def stored_graph(self) -> Graph:
+        """The model's."""
+        return self.model.graph
 
-        Raises:
-            CheckpointError: it is damaged, or of another model, optimizer or seed; the message names both sides.
-        """
-        state = run_state.load(self, path)
-        self._write_back()
-        return state
+    @property
+    def rule_name(self) -> str:
+        """The optimizer's."""
+        return self.optimizer.name
+
+    @property
+    def schedules(self) -> tuple[str, ...]:
+        """The schedule's, unless it is constant."""
+        return () if self.schedule.name == "constant" else (self.schedule.name,)
+
+    def facts(self) -> dict[str, Any]:
+        """See Fitted.facts."""
+        return {
+            "optimizer": describe(self.optimizer),
+            "schedule": describe(self.schedule),
+            "clip": describe(self.clip),
+            "accumulate": self.accumulate,
+            "loss": " + ".join(aim.loss.name for aim in self.goal.aims),
+            "metrics": list(self.metric_names),
+        }
 
     # -- inner ------------------------------------------------------------------------------------------------------
 
@@ -396,5 +391,6 @@ class Trainer:
         self.program = self._compile()
         self.program.parameters, self.program.buffers, self.program.slots = before.parameters, before.buffers, before.slots
 
-    def _write_back(self) -> None:
+    def write_back(self) -> None:
+        """Give the model the values on the device."""
         self.model.values = {**self.program.parameters, **self.program.buffers}

@@ -7,8 +7,9 @@ oneDNN reorders convolution weights itself, inside its operators.
 
 from __future__ import annotations
 
+import copy
 import ctypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from typing import Any, final
 
 import numpy as np
@@ -53,9 +54,11 @@ class Flat:
             return mxnet.nd.zeros(shape, self.array.ctx, self.dtype).as_np_ndarray()
         return _window(self.array, start, start + size, shape)
 
-    def like(self, context: Any) -> Flat:
-        """Zeros in the same places."""
-        return Flat({n: np.zeros(s, self.dtype) for n, s in self.shapes.items()}, self.dtype, context)
+    def alias(self) -> Flat:
+        """The same memory, seen through array objects of its own: what autograd knows of an array, it knows of the object."""
+        other = copy.copy(self)
+        other.views = {n: self.view(n) for n in self.views}
+        return other
 
     def read(self) -> dict[str, np.ndarray]:
         """Copies of all tensors."""
@@ -83,31 +86,52 @@ def _window(array: Any, start: int, stop: int, shape: tuple[int, ...]) -> Any:
 
 @final
 class State:
-    """Tensors by name, in one Flat for each element type."""
+    """Tensors by name, in one Flat for each element type.
 
-    def __init__(self, values: Mapping[str, np.ndarray], context: Any) -> None:
-        self.flats: dict[str, Flat] = {}
-        for dtype in dict.fromkeys(v.dtype.name for v in values.values()):
-            of_type = {n: v for n, v in values.items() if v.dtype.name == dtype}
-            self.flats[dtype] = Flat(of_type, dtype, context)
+    Args:
+        values: the tensors.
+        context: where they lie.
+        apart: by name, what keeps tensors in different Flats although they have one type; None for nothing.
+
+    Attributes:
+        flats: the Flats.
+    """
+
+    def __init__(self, values: Mapping[str, np.ndarray], context: Any, apart: Mapping[str, Hashable] | None = None) -> None:
+        groups: dict[Hashable, dict[str, np.ndarray]] = {}
+        for name, value in values.items():
+            groups.setdefault((value.dtype.name, apart and apart.get(name)), {})[name] = value
+        self.flats = [Flat(g, next(iter(g.values())).dtype.name, context) for g in groups.values()]
         self.order = tuple(values)
 
+    def part(self, names: Collection[str]) -> State:
+        """The Flats that hold some of the tensors, and nothing else, on the same memory."""
+        found = copy.copy(self)
+        found.flats = [f.alias() for f in self.flats if not f.views.keys().isdisjoint(names)]
+        found.order = tuple(n for n in self.order if n in found)
+        return found
+
+    @property
+    def apart(self) -> dict[str, int]:
+        """By name, the number of its Flat."""
+        return {n: i for i, f in enumerate(self.flats) for n in f.views}
+
     def __contains__(self, name: str) -> bool:
-        return any(name in f.views for f in self.flats.values())
+        return any(name in f.views for f in self.flats)
 
     def __getitem__(self, name: str) -> Any:
-        return next(f.views[name] for f in self.flats.values() if name in f.views)
+        return next(f.views[name] for f in self.flats if name in f.views)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.order)
 
     def flat_of(self, name: str) -> Flat:
         """Where a tensor lies."""
-        return next(f for f in self.flats.values() if name in f.views)
+        return next(f for f in self.flats if name in f.views)
 
     def read(self) -> dict[str, np.ndarray]:
         """Copies of all tensors, in the order in which they were given."""
-        found = {n: v for f in self.flats.values() for n, v in f.read().items()}
+        found = {n: v for f in self.flats for n, v in f.read().items()}
         return {n: found[n] for n in self.order}
 
     def write(self, values: Mapping[str, np.ndarray]) -> None:

@@ -16,7 +16,7 @@ update graph is lowered. MXNet's own momentum kernel keeps lr inside the buffer,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -30,7 +30,7 @@ from polymodel.passes.specialize import specialize
 from polymodel.spec import TensorSpec
 from polymodel_mxnet.dtypes import to_mxnet, write
 from polymodel_mxnet.executable import Executable
-from polymodel_mxnet.layout import Flat, State
+from polymodel_mxnet.layout import State
 from polymodel_mxnet.lower import lower
 from polymodel_mxnet.symbols import push
 
@@ -57,9 +57,10 @@ class Update(ABC):
         starts = {n: optimizer.start(n, v) for n, v in values.items()}
         kept = {} if held is None else held.slots
         zeros = {n: np.zeros_like(v) for n, v in values.items()}
-        self.gradients = State(zeros, context) if held is None else held.gradients
+        apart = parameters.apart
+        self.gradients = State(zeros, context, apart) if held is None else held.gradients
         self.slots = {
-            slot: kept.get(slot) or State({n: found[slot] for n, found in starts.items() if slot in found}, context)
+            slot: kept.get(slot) or State({n: found[slot] for n, found in starts.items() if slot in found}, context, apart)
             for slot in optimizer.slots
         }
 
@@ -89,7 +90,7 @@ def make_update(
 
 
 def _fusable(optimizer: Optimizer, clip: Clip | None, parameters: State) -> bool:
-    if set(parameters.flats) != {"float32"} or not isinstance(clip, ClipNorm | ClipValue | None):
+    if {f.dtype for f in parameters.flats} != {"float32"} or not isinstance(clip, ClipNorm | ClipValue | None):
         return False
     if type(optimizer) is SGD:
         return optimizer.momentum == 0 or optimizer.momentum >= 0.5
@@ -101,17 +102,17 @@ class _Fused(Update):
     """A few kernels over flat arrays."""
 
     def apply(self, scalars: Mapping[str, float]) -> None:
-        p, g = (s.flats["float32"].rows for s in (self.parameters, self.gradients))
-        slots = [s.flats["float32"].rows for s in self.slots.values()]
         if self.clip is not None:
-            _clip(self.clip, g)
-        if isinstance(self.optimizer, SGD):
-            _sgd(self.optimizer, scalars["lr"], p, g, *slots)
-        elif isinstance(self.optimizer, AdamW):
-            _axpy(p, p, 1.0 - scalars["decay"])
-            _adam(self.optimizer, scalars, 0.0, p, g, *slots)
-        elif isinstance(self.optimizer, Adam):
-            _adam(self.optimizer, scalars, self.optimizer.weight_decay, p, g, *slots)
+            _clip(self.clip, [f.rows for f in self.gradients.flats])
+        for flats in zip(*(s.flats for s in (self.parameters, self.gradients, *self.slots.values())), strict=True):
+            p, g, *slots = (f.rows for f in flats)
+            if isinstance(self.optimizer, SGD):
+                _sgd(self.optimizer, scalars["lr"], p, g, *slots)
+            elif isinstance(self.optimizer, AdamW):
+                _axpy(p, p, 1.0 - scalars["decay"])
+                _adam(self.optimizer, scalars, 0.0, p, g, *slots)
+            elif isinstance(self.optimizer, Adam):
+                _adam(self.optimizer, scalars, self.optimizer.weight_decay, p, g, *slots)
 
 
 def _axpy(target: Any, other: Any, scale: float, decay: float = 0.0) -> None:
@@ -138,13 +139,16 @@ def _adam(rule: Adam | AdamW, scalars: Mapping[str, float], decay: float, p: Any
     )  # fmt: skip
 
 
-def _clip(clip: Clip, g: Any) -> None:
+def _clip(clip: Clip, gradients: Sequence[Any]) -> None:
     if isinstance(clip, ClipValue):
-        push("clip", g, out=g, a_min=-clip.limit, a_max=clip.limit)
+        for g in gradients:
+            push("clip", g, out=g, a_min=-clip.limit, a_max=clip.limit)
     elif isinstance(clip, ClipNorm):
-        norm = push("norm", g, ord=2)
+        norms = [push("norm", g, ord=2) for g in gradients]
+        norm = norms[0] if len(norms) == 1 else sum(n * n for n in norms) ** 0.5
         scale = (clip.max_norm / (norm + 1e-6)).clip(None, 1.0)
-        push("_npi_multiply", g, scale, out=g)
+        for g in gradients:
+            push("_npi_multiply", g, scale, out=g)
 
 
 @final
@@ -155,14 +159,15 @@ class _Lowered(Update):
         self, optimizer: Optimizer, clip: Clip | None, parameters: State, context: Any, held: Update | None = None
     ) -> None:
         super().__init__(optimizer, clip, parameters, context, held)
-        self.runs = [self._compile(flat) for flat in parameters.flats.values()]
+        self.runs = [self._compile(dtype) for dtype in dict.fromkeys(f.dtype for f in parameters.flats)]
 
-    def _compile(self, flat: Flat) -> tuple[Executable, dict[str, Any], dict[str, Any]]:
-        specs = {n: TensorSpec(s, flat.dtype) for n, s in flat.shapes.items()}
+    def _compile(self, dtype: str) -> tuple[Executable, dict[str, Any], dict[str, Any]]:
+        shapes = {n: s for f in self.parameters.flats if f.dtype == dtype for n, s in f.shapes.items()}
+        specs = {n: TensorSpec(shapes[n], dtype) for n in self.parameters.order if n in shapes}
         graph = update_graph(self.optimizer, specs, self.clip)
-        bound = {f"p/{n}": flat.views[n] for n in specs} | {f"g/{n}": self.gradients[n] for n in specs}
+        bound = {f"p/{n}": self.parameters[n] for n in specs} | {f"g/{n}": self.gradients[n] for n in specs}
         bound |= {f"{k}/{n}": state[n] for k, state in self.slots.items() for n in specs if n in state}
-        numbers = {k: to_mxnet(np.zeros((), flat.dtype), self.context) for k in graph.inputs if k not in bound}
+        numbers = {k: to_mxnet(np.zeros((), dtype), self.context) for k in graph.inputs if k not in bound}
         run = Executable(lower(specialize(graph, graph.outputs), "predict"), {**bound, **numbers}, self.context)
         return run, numbers, {n: bound[n.removeprefix("new/")] for n in graph.outputs}
 

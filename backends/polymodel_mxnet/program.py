@@ -192,6 +192,20 @@ class MXNetProgram(Program):
         for state in (self._trained, self._frozen, self._buffers):
             state.write({n: v for n, v in values.items() if n in state})
 
+    def share(self, others: Sequence[MXNetProgram]) -> None:
+        """See Stored.share. Parameters that the same programs train lie together, so that every update has whole Flats."""
+        programs = [self, *others]
+        values = {**self._trained.read(), **self._frozen.read()}
+        apart = {n: tuple(n in p._trained for p in programs) for n in values}
+        whole = State(values, self.context, apart)
+        for program in programs:
+            trained = tuple(program._trained)
+            program._trained = whole.part(trained)
+            program._frozen = whole.part([n for n in values if n not in trained])
+            program._buffers = self._buffers
+            if program.training is not None:
+                program._update = make_update(program.training.held_rule, program.training.clip, program._trained, self.context)
+
     # -- native -----------------------------------------------------------------------------------------------------
 
     @property

@@ -38,7 +38,7 @@ class TensorFlowProgram(Program):
             self.variables: dict[str, dict[str, Any]] = {
                 "parameters": {n: self._variable(n, a) for n, a in self.held(graph.parameters).items()},
                 "buffers": {n: self._variable(n, a) for n, a in self.held(graph.buffers).items()},
-                "slots": {n: self._variable(n, a) for n, a in self.held_slots().items()},
+                "slots": self._slots(),
             }
         self._native: Any = None
 
@@ -73,6 +73,16 @@ class TensorFlowProgram(Program):
     def _write(self, role: str, values: Mapping[str, np.ndarray]) -> None:
         for name, array in values.items():
             self.variables[role][name].assign(to_layout(array, self.layout_of(name)), read_value=False)
+
+    def _slots(self) -> dict[str, Any]:
+        return {n: self._variable(n, a) for n, a in self.held_slots().items()}
+
+    def share(self, others: Sequence[TensorFlowProgram]) -> None:
+        """See Stored.share."""
+        for other in others:
+            other._layouts = self._layouts
+            with tf.device(self._place):
+                other.variables = {**self.variables, "slots": other._slots()}
 
     # -- compiled functions -----------------------------------------------------------------------------------------
 

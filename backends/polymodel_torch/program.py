@@ -42,12 +42,9 @@ class TorchProgram(Program):
         self._state: dict[str, dict[str, torch.Tensor]] = {
             "parameters": {n: self._tensor(n, v) for n, v in self.held(graph.parameters).items()},
             "buffers": {n: self._tensor(n, v) for n, v in self.held(graph.buffers).items()},
-            "slots": {n: self._tensor(n.split("/", 1)[1], v) for n, v in self.held_slots().items()},
+            "slots": self._slots(),
         }
-        trainable = set(graph.trainable if training is None else training.graph.trainable)
-        for name in trainable:
-            if self._state["parameters"][name].is_floating_point():
-                self._state["parameters"][name].requires_grad_(True)
+        self._mark_trained()
         self._native: NativeModule | None = None
         self._threads = options.threads or default_threads()
 
@@ -148,7 +145,26 @@ class TorchProgram(Program):
             for name, value in values.items():
                 self._state[role][name].detach().copy_(to_torch(value))
 
+    def share(self, others: Sequence[TorchProgram]) -> None:
+        """See Stored.share. Tensors of two programs on one memory are two objects: each says for itself what is trained."""
+        for other in others:
+            other._last = self._last
+            other._state = {
+                "parameters": {n: t.detach() for n, t in self._state["parameters"].items()},
+                "buffers": dict(self._state["buffers"]),
+                "slots": other._slots(),
+            }
+            other._mark_trained()
+
     # -- inner ------------------------------------------------------------------------------------------------------
+
+    def _slots(self) -> dict[str, torch.Tensor]:
+        return {n: self._tensor(n.split("/", 1)[1], v) for n, v in self.held_slots().items()}
+
+    def _mark_trained(self) -> None:
+        for name in self.graph.trainable if self.training is None else self.training.graph.trainable:
+            if self._state["parameters"][name].is_floating_point():
+                self._state["parameters"][name].requires_grad_(True)
 
     def _tensor(self, name: str, value: np.ndarray) -> torch.Tensor:
         return in_format(to_torch(np.asarray(value), self.device), name in self._last)

@@ -9,7 +9,6 @@ from typing import Protocol, final
 
 import numpy as np
 
-from polymodel import random
 from polymodel.errors import NeedsHost, NeedsStaticShape, ShapeError
 from polymodel.graph import Graph
 from polymodel.passes.expand_functions import expand_functions
@@ -184,7 +183,7 @@ def all_feeds(graph: Graph, feeds: Arrays, *, step: int = 0, seed: int = 0) -> d
     dims = bind_dims({n: specs[n] for n in feeds}, {n: a.shape for n, a in feeds.items()})
     for name, stream in graph.streams.items():
         shape = [int(d) for d in stream.spec.bind(dims).shape if isinstance(d, int)]
-        complete[name] = random.mask(seed, name, step, shape, stream.rate)
+        complete[name] = stream.draw(seed, step, shape)
     return complete
 
 

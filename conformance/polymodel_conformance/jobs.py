@@ -81,7 +81,7 @@ def pack_graph(prefix: str, graph: Graph) -> tuple[dict[str, Any], dict[str, np.
         "buffers": list(graph.buffers),
         "updates": dict(graph.updates),
         "frozen": sorted(graph.frozen),
-        "streams": [[s.name, [str(d) if not isinstance(d, int) else d for d in s.spec.shape], s.rate]
+        "streams": [[s.name, [str(d) if not isinstance(d, int) else d for d in s.spec.shape], s.spec.dtype, s.rate]
                     for s in graph.streams.values()],
     }
     proto = np.frombuffer(graph.proto().SerializeToString(), np.uint8)
@@ -92,7 +92,7 @@ def pack_graph(prefix: str, graph: Graph) -> tuple[dict[str, Any], dict[str, np.
 def unpack_graph(prefix: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Graph:
     """The graph that pack_graph packed."""
     model = ir.from_proto(onnx.ModelProto.FromString(arrays[f"{prefix}/proto"].tobytes()))
-    streams = {n: RandomStream(n, TensorSpec(tuple(shape), "bool"), rate) for n, shape, rate in header["streams"]}
+    streams = {n: RandomStream(n, TensorSpec(tuple(shape), kind), rate) for n, shape, kind, rate in header["streams"]}
     return Graph(
         model=model,
         inputs=tuple(header["inputs"]),

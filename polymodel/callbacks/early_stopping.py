@@ -11,7 +11,7 @@ import numpy as np
 from polymodel.callbacks.base import Callback
 from polymodel.callbacks.monitor import Mode, Monitor
 from polymodel.errors import ConfigError
-from polymodel.optim.average import EMA
+from polymodel.optim.average import is_average
 
 if TYPE_CHECKING:
     from polymodel.fit import Fit
@@ -69,7 +69,7 @@ class EarlyStopping(Callback):
         self.waited = 0 if better else self.waited + 1
         if better and self.restore_best:
             program = fit.trainer.program
-            averages = {n: a for n, a in program.slots.items() if n.startswith(f"{EMA}/")}
+            averages = {n: a for n, a in program.slots.items() if is_average(n)}
             self._best = program.parameters, program.buffers, averages
         self._decide(fit)
 

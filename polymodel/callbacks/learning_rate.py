@@ -107,9 +107,9 @@ class LearningRate(Callback):
         self.function = function
 
     def on_start(self, fit: Fit) -> None:
-        if fit.trainer.schedule.name != "constant":
+        if fit.trainer.schedules:
             raise ConfigError(
-                f"the trainer has the schedule {fit.trainer.schedule.name!r}: leave it out, or the callback LearningRate"
+                f"the trainer has the schedule {fit.trainer.schedules[0]!r}: leave it out, or the callback LearningRate"
             )
 
     def on_epoch_start(self, fit: Fit) -> None:

@@ -6,7 +6,10 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from polymodel.errors import ConfigError
+import numpy as np
+
+from polymodel.builder import current_builder
+from polymodel.errors import ConfigError, ShapeError
 from polymodel.losses.base import Loss, Reduction
 from polymodel.losses.binary import BCE, BCEWithLogits, Focal, Hinge
 from polymodel.losses.classes import CategoricalFocal, KLDivergence, MultiMargin
@@ -14,10 +17,13 @@ from polymodel.losses.cross_entropy import CrossEntropy
 from polymodel.losses.ctc import CTC
 from polymodel.losses.embeddings import Cosine, Triplet
 from polymodel.losses.regression import MAE, MSE, Huber, SmoothL1
+from polymodel.spec import numpy_dtype
+from polymodel.tensor import Operand, Tensor
 
 __all__ = [
     "BCE", "CTC", "LOSSES", "MAE", "MSE", "BCEWithLogits", "CategoricalFocal", "Cosine", "CrossEntropy", "Focal", "Hinge",
-    "Huber", "KLDivergence", "Loss", "MultiMargin", "Reduction", "SmoothL1", "Triplet", "get",
+    "Huber", "KLDivergence", "Loss", "MultiMargin", "Reduction", "SmoothL1", "Triplet", "apply",
+    "get",
 ]
 
 LOSSES: dict[str, type[Loss]] = {
@@ -27,6 +33,32 @@ LOSSES: dict[str, type[Loss]] = {
         MultiMargin, Cosine, Triplet, CTC,
     )
 }
+
+
+def apply(loss: str | Mapping[str, Any] | Loss, output: Tensor, target: Operand | float, weight: Tensor | None = None) -> Tensor:
+    """A loss of tensors while a graph is being built: in a phase of a TrainStep, or in a module.
+
+    Args:
+        loss: as for `get`.
+        output: what a model returned.
+        target: a tensor, or a number that stands for a target full of it.
+        weight: of each sample, (batch,).
+
+    Returns:
+        A scalar tensor.
+
+    Raises:
+        ShapeError, DtypeError: the target does not fit the output.
+    """
+    made, b = get(loss), current_builder()
+    want = made.target(output.spec)
+    if isinstance(target, int | float):
+        full = np.asarray(target, numpy_dtype(want.dtype))
+        target = b.op("Expand", full, b.op("Shape", output))
+    given = target.tensor()
+    if given.rank != want.rank or given.dtype != want.dtype:
+        raise ShapeError(f"loss {made.name!r} of an output {output.spec} wants a target {want}, received {given.spec}")
+    return made.build(b, output, given, weight)
 
 
 def get(loss: str | Mapping[str, Any] | Loss) -> Loss:

@@ -89,7 +89,7 @@ class Buffer(Operand):
         return TensorSpec(self.value.shape, self.value.dtype.name)
 
     def tensor(self) -> Tensor:
-        """Its graph input in the graph being built: the value before the step."""
+        """Its graph input in the graph being built: the value before the step, or what an earlier call made of it."""
         return current_trace().buffer(self)
 
     def update(self, new: Tensor) -> None:

@@ -79,9 +79,11 @@ class Trace:
         return self.builder.parameter(name, self.values[name], trainable=name not in self.frozen)
 
     def buffer(self, item: Any) -> Tensor:
-        """The graph input of a buffer."""
+        """The graph input of a buffer; what an earlier call in the same graph said that it holds afterwards, if one did."""
         name = self.name(item)
-        return self.builder.buffer(name, self.values[name])
+        declared = self.builder.buffer(name, self.values[name])
+        new = self.builder.updated(name)
+        return declared if new is None else new
 
     @contextmanager
     def active(self) -> Iterator[Trace]:

@@ -18,6 +18,11 @@ EMA = "ema"
 """Name of the slot that holds the average."""
 
 
+def is_average(key: str) -> bool:
+    """Whether "SLOT/PARAMETER", or "PHASE.SLOT/PARAMETER", is an average."""
+    return key.partition("/")[0].rpartition(".")[2] == EMA
+
+
 @final
 @dataclass(frozen=True)
 class Averaged(Wrapped):

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-RUNNABLE = ("quickstart", "training", "concepts", "artifacts", "compare", "finetune", "models", "benchmarks", "write-a-backend")
+RUNNABLE = (
+    "quickstart", "training", "steps", "concepts", "artifacts", "compare", "finetune", "models", "benchmarks", "write-a-backend",
+)
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

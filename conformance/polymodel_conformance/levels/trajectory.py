@@ -17,7 +17,7 @@ from polymodel import models
 from polymodel.accumulation import Accumulation
 from polymodel.optim import SGD, Adam, Optimizer
 from polymodel.options import Training
-from polymodel_conformance import cache
+from polymodel_conformance import cache, phases
 from polymodel_conformance.cases import Call, Case, Outcome, expectations, judged, measured
 from polymodel_conformance.client import Answer
 from polymodel_conformance.compare import Expected
@@ -64,7 +64,7 @@ def batches_of(name: str, steps: int, seed: int = 0) -> list[dict[str, np.ndarra
 
 
 def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
-    """Five models (two in the shortest profile) with two update rules."""
+    """Five models (two in the shortest profile), and phases of steps over several models, with two update rules."""
     for name in SMOKE if profile == "smoke" else models.REFERENCE:
         steps = 1 if name == "resnet18" and profile == "quick" else STEPS[profile]
         batches = batches_of(name, steps, seed)
@@ -76,6 +76,12 @@ def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case
             trajectory = Trajectory(training, batches, LR[word], 2 if name == "resnet18" else 4)
             for number in range(1, steps + 1):
                 yield StepCase(f"trajectory/{name}/{word}/step{number:02}", 6, "trajectory", trajectory, number)
+    for word in phases.WORDS[:2] if profile == "smoke" else phases.WORDS:
+        for name, rule in phases.rules().items():
+            steps = min(STEPS[profile], 5)
+            trajectory = Trajectory(phases.training_of(word, rule), phases.batches_of(steps, seed), phases.LR)
+            for number in range(1, steps + 1):
+                yield StepCase(f"trajectory/phases/{word}/{name}/step{number:02}", 6, "trajectory", trajectory, number)
     for name in () if profile == "smoke" else ("mlp", "lstm"):
         batches = batches_of(name, FREE, seed)
         yield FreeCase(f"trajectory/{name}/free", training_of(name, optimizers()["sgd"]), batches, LR["sgd"])

@@ -41,7 +41,7 @@ from polymodel.nn.functional.arithmetic import (
 from polymodel.nn.functional.attention import scaled_dot_product_attention
 from polymodel.nn.functional.convolution import conv1d, conv2d, conv_transpose2d
 from polymodel.nn.functional.dense import embedding, linear
-from polymodel.nn.functional.dropout import dropout
+from polymodel.nn.functional.dropout import dropout, normal
 from polymodel.nn.functional.movement import concat, flatten, pad, permute, reshape, split, squeeze, stack, unsqueeze
 from polymodel.nn.functional.normalization import layer_norm
 from polymodel.nn.functional.pooling import avg_pool2d, global_avg_pool2d, global_max_pool2d, max_pool2d
@@ -81,6 +81,7 @@ __all__ = [
     "min",
     "minimum",
     "mish",
+    "normal",
     "pad",
     "permute",
     "prelu",
