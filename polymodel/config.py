@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, Literal, final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from polymodel import losses, metrics, regularizers
+from polymodel.config_data import DataSection
+from polymodel.config_section import Section
 from polymodel.errors import ConfigError
 from polymodel.models.catalog import CATALOG
 from polymodel.models.catalog import check as check_model
@@ -55,14 +56,6 @@ def _device(value: str) -> str:
     return value
 
 
-def _share_or_source(value: Any) -> Any:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, float) and 0 < value < 1:
-        return value
-    raise ConfigError(f"expected a share in (0, 1) to set aside, or a data source, received {value!r}")
-
-
 def _metrics(value: Any) -> Any:
     if not isinstance(value, list):
         raise ConfigError(f"expected a list of names, received {value!r}")
@@ -79,12 +72,8 @@ def _regularizers(value: Any) -> Any:
     return value
 
 
-class _Section(BaseModel, ABC):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
-
-
 @final
-class ModelSection(_Section):
+class ModelSection(Section):
     """Where the model comes from: exactly one of name, factory and onnx.
 
     Attributes:
@@ -135,26 +124,7 @@ class ModelSection(_Section):
 
 
 @final
-class DataSection(_Section):
-    """Samples: see polymodel.sources.read.
-
-    Attributes:
-        source: "sklearn:NAME", a .npz or a .csv file (relative to the configuration).
-        target: name of the target's array or column.
-        scale: what the features of a table are multiplied with.
-        validation: share of the samples to set aside, or another source; None for no validation.
-        test: likewise, for `polymodel evaluate`.
-    """
-
-    source: str
-    target: str = "target"
-    scale: float = 1.0
-    validation: Annotated[Any, AfterValidator(_share_or_source)] = None
-    test: Annotated[Any, AfterValidator(_share_or_source)] = None
-
-
-@final
-class CheckpointSection(_Section):
+class CheckpointSection(Section):
     """See polymodel.callbacks.Checkpoints."""
 
     every: int = Field(default=1, ge=0)
@@ -164,7 +134,7 @@ class CheckpointSection(_Section):
 
 
 @final
-class EarlyStoppingSection(_Section):
+class EarlyStoppingSection(Section):
     """See polymodel.callbacks.EarlyStopping."""
 
     monitor: str = "val_loss"
@@ -175,7 +145,7 @@ class EarlyStoppingSection(_Section):
 
 
 @final
-class ReduceOnPlateauSection(_Section):
+class ReduceOnPlateauSection(Section):
     """See polymodel.callbacks.ReduceOnPlateau."""
 
     monitor: str = "val_loss"
@@ -188,7 +158,7 @@ class ReduceOnPlateauSection(_Section):
 
 
 @final
-class Config(_Section):
+class Config(Section):
     """A whole run. Keys are the YAML file's; see examples/digits.yaml."""
 
     model: ModelSection

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from polymodel import yaml_text
 from polymodel.config import Config, check
+from polymodel.config_data import NAMED, DataSection, SourceSection
 from polymodel.errors import ConfigError
 
 
@@ -72,8 +73,23 @@ def absolute(config: Config, folder: Path) -> Config:
     if model.factory is not None and ".py:" in model.factory:
         model = model.model_copy(update={"factory": place(model.factory)})
     model = model.model_copy(update={"onnx": place(model.onnx)})
-    sources = {
-        k: place(v) for k in ("source", "validation", "test")
-        if isinstance(v := getattr(data, k), str) and not v.startswith("sklearn:")
-    }
-    return config.model_copy(update={"model": model, "data": data.model_copy(update=sources)})
+    found = placed(data, place)
+    for name in ("validation", "test"):
+        held = getattr(data, name)
+        if isinstance(held, SourceSection):
+            found[name] = held.model_copy(update=placed(held, place))
+        elif isinstance(held, str) and held.partition(":")[0] not in NAMED:
+            found[name] = place(held)
+    return config.model_copy(update={"model": model, "data": data.model_copy(update=found)})
+
+
+def placed(section: DataSection | SourceSection, place: Callable[[str], str | None]) -> dict[str, Any]:
+    """The paths of a section of data, each put into its place."""
+    found: dict[str, Any] = {}
+    for key in ("source", "path", "index"):
+        value = getattr(section, key)
+        if isinstance(value, list):
+            found[key] = [place(v) for v in value]
+        elif value is not None and value.partition(":")[0] not in NAMED:
+            found[key] = place(value)
+    return found

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 from polymodel import losses, models, sources
 from polymodel.callbacks import Callback, Checkpoints, CSVLog, EarlyStopping, ReduceOnPlateau, TensorBoard
 from polymodel.config import Config
-from polymodel.data import Data, split
+from polymodel.config_data import SourceSection
+from polymodel.data import Data, Dataset, Loader, split, transforms
+from polymodel.data.transforms import Transform
 from polymodel.errors import ConfigError
 from polymodel.model import Model
 from polymodel.options import CompileOptions
@@ -25,9 +27,9 @@ from polymodel.user_modules import import_named
 class Splits:
     """The samples of a run: for training, for validation, for a test."""
 
-    train: Data
-    validation: Data | None
-    test: Data | None
+    train: Data | Loader
+    validation: Data | Loader | None
+    test: Data | Loader | None
 
 
 def build_model(config: Config) -> Model:
@@ -71,7 +73,7 @@ def build_data(config: Config, model: Model) -> Splits:
     """Read and split the samples of a configuration: the test is set aside first, then the validation.
 
     Raises:
-        DataError: see polymodel.sources.read.
+        DataError: see polymodel.sources.open_source.
     """
     section = config.data
     inputs = {n: model.graph.specs[n] for n in model.graph.inputs}
@@ -80,18 +82,40 @@ def build_data(config: Config, model: Model) -> Splits:
         raise ConfigError(f"loss_output: the model has no output {output!r}; there are {', '.join(model.graph.outputs)}")
     target = losses.get(config.loss).target(model.graph.specs[output])
 
-    def read(source: str) -> Data:
-        return sources.read(source, inputs, section.target, target, section.scale)
-
-    rest = read(section.source)
-    found: dict[str, Data | None] = {}
-    for name in ("test", "validation"):
-        want = getattr(section, name)
+    chain = None if section.transforms is None else transforms.get_all(section.transforms)
+    wanted = {
+        n: SourceSection(source=v, target=section.target, scale=section.scale) if isinstance(v := getattr(section, n), str) else v
+        for n in ("test", "validation")
+    }
+    rest = sources.open_source(section, inputs, target, chain is not None)
+    found: dict[str, Any] = {}
+    for name, want in wanted.items():
+        own = want.transforms if isinstance(want, SourceSection) else None
+        held_chain = transforms.get_all(own) if own is not None else None if chain is None else transforms.still(chain)
         if isinstance(want, float):
-            rest, found[name] = split(rest, want, config.seed, name)
+            rest, held = split(rest, want, config.seed, name)
+        elif want is None:
+            found[name] = None
+            continue
         else:
-            found[name] = None if want is None else read(want)
-    return Splits(rest, found["validation"], found["test"])
+            held = sources.open_source(want, inputs, target, held_chain is not None)
+        skip = want.on_error if isinstance(want, SourceSection) else section.on_error
+        found[name] = _loader(config, held, held_chain, skip, shuffle=False)
+    return Splits(_loader(config, rest, chain, section.on_error, shuffle=True), found["validation"], found["test"])
+
+
+def _loader(
+    config: Config, data: Data | Dataset, chain: Sequence[Transform] | None, on_error: Literal["raise", "skip"], *, shuffle: bool
+) -> Data | Loader:
+    """A loader for a data set; arrays are cut by the trainer."""
+    if not isinstance(data, Dataset):
+        return data
+    section = config.data
+    size = config.batch_size if shuffle else max(config.batch_size, 256)
+    return Loader(
+        data, size, transforms=chain or (), shuffle=shuffle, workers=section.workers, processes=section.processes,
+        prefetch=section.prefetch, on_error=on_error,
+    )
 
 
 def build_trainer(config: Config, model: Model, backend: str | None = None, device: str | None = None) -> Trainer:

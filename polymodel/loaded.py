@@ -35,7 +35,8 @@ class LoaderBatches(Batches):
         while at < end:
             number, place = divmod(at, self.in_pass)
             batches = self.loader.batches(number, place, self._seed)
-            for item in itertools.islice(batches, end - at):
+            whole = end - at >= self.in_pass - place
+            for item in batches if whole else itertools.islice(batches, end - at):
                 found = self.check(item)
                 yield found.count, found.arrays
                 at += 1

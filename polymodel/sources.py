@@ -1,4 +1,4 @@
-"""Data sets that a configuration names: files of NumPy arrays, tables of numbers, data shipped with scikit-learn."""
+"""Data sets that a configuration names: arrays, tables, images in records or folders, data of scikit-learn, MNIST and its like."""
 
 from __future__ import annotations
 
@@ -7,19 +7,102 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from polymodel.data import Data
-from polymodel.errors import BackendUnavailable, DataError
+from polymodel.config_data import NAMED, DataSection, Kind, SourceSection
+from polymodel.data import ArrayDataset, Data, Dataset, ImageFolder, RecordDataset, fashion_mnist, mnist
+from polymodel.data.loader import LOG
+from polymodel.data.transforms import Normalize
+from polymodel.errors import BackendUnavailable, CorruptSample, DataError
 from polymodel.spec import TensorSpec, numpy_dtype
 
 SKLEARN = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 
 
+def open_source(
+    section: DataSection | SourceSection, inputs: Mapping[str, TensorSpec], target_spec: TensorSpec, transforms: bool
+) -> Data | Dataset:
+    """What a section of a configuration names.
+
+    Args:
+        section: of data, or of its validation or test.
+        inputs: spec of every model input.
+        target_spec: what the loss wants.
+        transforms: whether samples will be transformed.
+
+    Returns:
+        A data set for images in files, and for those in memory that are transformed; else arrays.
+
+    Raises:
+        DataError: it is missing, damaged, or does not fit.
+    """
+    kind = _kind(section)
+    if kind in ("npz", "csv", "sklearn"):
+        skip = section.on_error == "skip"
+        inputs_, target = read(str(section.place), inputs, section.target, target_spec, section.scale, kind=kind, skip=skip)
+        if not transforms:
+            return inputs_, target
+        (images,) = inputs_.values() if isinstance(inputs_, Mapping) else (inputs_,)
+        return ArrayDataset(images, target, f"{section.place}, sample")
+    (spec,) = inputs.values() if len(inputs) == 1 else (None,)
+    if spec is None:
+        raise DataError(f"{section.place} has images but the model has the inputs {', '.join(inputs)}: use a .npz file")
+    if kind in ("mnist", "fashion_mnist"):
+        return _mnist(section, kind, transforms)
+    wanted = spec.shape[1] if spec.rank == 4 else 3
+    channels = section.channels or (wanted if isinstance(wanted, int) else 3)
+    if kind == "folder":
+        return ImageFolder(str(section.place), channels)
+    labels = "int" if numpy_dtype(target_spec.dtype).kind in "iu" else "float"
+    return RecordDataset(
+        section.place, section.index, num_parts=section.num_parts, part_index=section.part_index, channels=channels,
+        labels="int" if labels == "int" else "float",
+    )
+
+
+def _kind(section: DataSection | SourceSection) -> Kind:
+    if section.kind is not None:
+        return section.kind
+    text = section.place if isinstance(section.place, str) else section.place[0]
+    name, colon, _ = text.partition(":")
+    for known in NAMED:
+        if colon and name == known:
+            return known
+    suffix = Path(text).suffix
+    if suffix == ".rec":
+        return "record"
+    if Path(text).is_dir():
+        return "folder"
+    return "csv" if suffix == ".csv" else "npz"
+
+
+def _mnist(section: DataSection | SourceSection, kind: Kind, transforms: bool) -> Data | Dataset:
+    name = (section.source or "").partition(":")[2]
+    part: Literal["train", "test"] | None = "train" if name == "train" else "test" if name == "test" else None
+    if part is None:
+        raise DataError(f"{kind} has the parts train and test: set source to {kind}:train or {kind}:test, received {section.source!r}")
+    folder = section.path if isinstance(section.path, str) else None
+    if kind == "mnist" and folder is None:
+        raise DataError("mnist needs the path of the folder with its files: set path")
+    data = fashion_mnist(part, folder) if kind == "fashion_mnist" else mnist(part, folder or "")
+    if transforms:
+        return data
+    images = Normalize()(data.x, np.empty((len(data), 0)))
+    assert isinstance(images, np.ndarray)
+    return images, data.y
+
+
 def read(
-    source: str, inputs: Mapping[str, TensorSpec], target: str, target_spec: TensorSpec, scale: float = 1.0
+    source: str,
+    inputs: Mapping[str, TensorSpec],
+    target: str,
+    target_spec: TensorSpec,
+    scale: float = 1.0,
+    *,
+    kind: Kind | None = None,
+    skip: bool = False,
 ) -> Data:
     """Read inputs and targets.
 
@@ -31,9 +114,12 @@ def read(
         target: name of the target's array or column.
         target_spec: what the loss wants.
         scale: what a table's features are multiplied with.
+        kind: of a file, if its name does not say it.
+        skip: leave rows of a table out that cannot be read; they are counted in a warning.
 
     Raises:
         DataError: the source is missing, of another kind, or lacks something.
+        CorruptSample: a row of a table cannot be read; names file and line.
         BackendUnavailable: scikit-learn is not installed.
     """
     if source.startswith("sklearn:"):
@@ -41,13 +127,16 @@ def read(
         return _table(source, features, labels, inputs, target_spec, scale)
     path = Path(source)
     if not path.is_file():
-        raise DataError(f"data file {source} does not exist: expected a .npz or .csv file, or sklearn:NAME")
-    if path.suffix == ".npz":
-        return _arrays(path, inputs, target)
-    if path.suffix == ".csv":
-        features, labels = _csv(path, target)
+        raise DataError(
+            f"data file {source} does not exist: expected a .npz, .csv or .rec file, a folder of images, sklearn:NAME, "
+            "fashion_mnist:train or mnist:train"
+        )
+    if path.suffix == ".csv" or kind == "csv":
+        features, labels = _csv(path, target, skip)
         return _table(source, features, labels, inputs, target_spec, scale)
-    raise DataError(f"data file {source} is of no known kind: expected .npz, .csv, or sklearn:NAME")
+    if path.suffix == ".npz" or (kind == "npz" and not path.suffix):
+        return _arrays(path, inputs, target)
+    raise DataError(f"data file {source} is of no known kind: expected .npz, .csv, .rec, or sklearn:NAME; or set kind")
 
 
 def read_inputs(path: Path, names: list[str]) -> dict[str, np.ndarray]:
@@ -89,7 +178,8 @@ def _arrays(path: Path, inputs: Mapping[str, TensorSpec], target: str) -> Data:
     return {n: found[n] for n in inputs}, found[target]
 
 
-def _csv(path: Path, target: str) -> tuple[np.ndarray, np.ndarray]:
+def _csv(path: Path, target: str, skip: bool) -> tuple[np.ndarray, np.ndarray]:
+    skipped: list[CorruptSample] = []
     with path.open(newline="", encoding="utf-8") as stream:
         rows = csv.reader(stream)
         header = next(rows, [])
@@ -97,17 +187,28 @@ def _csv(path: Path, target: str) -> tuple[np.ndarray, np.ndarray]:
             raise DataError(f"{path} has no column {target!r}; it has {', '.join(header) or 'none'}")
         values = []
         for row in rows:
-            if len(row) != len(header):
-                raise DataError(f"{path}, line {rows.line_num}: {len(row)} fields, the header has {len(header)}")
             try:
-                values.append([float(v) for v in row])
-            except ValueError as error:
-                raise DataError(f"{path}, line {rows.line_num}: {error}") from None
+                values.append(_numbers(row, header, f"{path}, line {rows.line_num}"))
+            except CorruptSample as error:
+                if not skip:
+                    raise
+                skipped.append(error)
+    if skipped:
+        LOG.warning("%d rows of %s could not be read and were skipped; the first: %s", len(skipped), path, skipped[0])
     if not values:
-        raise DataError(f"{path} has a header and no rows: the data set is empty")
+        raise DataError(f"{path} has a header and no rows that can be read: the data set is empty")
     table = np.array(values, np.float64)
     column = header.index(target)
     return np.delete(table, column, axis=1), table[:, column]
+
+
+def _numbers(row: list[str], header: list[str], where: str) -> list[float]:
+    if len(row) != len(header):
+        raise CorruptSample(where, f"{len(row)} fields, the header has {len(header)}")
+    try:
+        return [float(v) for v in row]
+    except ValueError as error:
+        raise CorruptSample(where, str(error)) from None
 
 
 def _sklearn(name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -135,19 +135,21 @@ class Loader:
         parts = ((order[at * size : (at + 1) * size], seed, number) for at in range(start, len(self)))
         self.skipped = []
         made = self._workers.map(parts)
-        for at, (batch, skipped) in zip(itertools.count(start + 1), made, strict=False):
-            self.skipped += skipped
-            if batch is None:
-                raise DataError(
-                    f"none of the {len(skipped)} samples of batch {at} can be read ({skipped[0]}): on_error='skip' is for single "
-                    "samples; take larger batches, or repair the data"
+        try:
+            for at, (batch, skipped) in zip(itertools.count(start + 1), made, strict=False):
+                self.skipped += skipped
+                if batch is None:
+                    raise DataError(
+                        f"none of the {len(skipped)} samples of batch {at} can be read ({skipped[0]}): on_error='skip' is for single "
+                        "samples; take larger batches, or repair the data"
+                    )
+                yield batch
+        finally:
+            if self.skipped:
+                LOG.warning(
+                    "epoch %d: %d of %d samples could not be read and were skipped; the first: %s",
+                    number + 1, len(self.skipped), count, self.skipped[0],
                 )
-            yield batch
-        if self.skipped:
-            LOG.warning(
-                "epoch %d: %d of %d samples could not be read and were skipped; the first: %s",
-                number + 1, len(self.skipped), count, self.skipped[0],
-            )
 
     def close(self) -> None:
         """End the workers; a later pass starts new ones."""

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, final
 import numpy as np
 
 from polymodel import random
+from polymodel.data.dataset import Dataset, Subset
 from polymodel.errors import ConfigError, DataError
 from polymodel.feeds import check_inputs
 from polymodel.goal import TARGET, WEIGHT
@@ -112,14 +113,17 @@ class Samples:
         return -(-self.count // size)
 
 
-def split(data: Data, share: float, seed: int, name: str) -> tuple[Data, Data]:
+def split(data: Any, share: float, seed: int, name: str) -> tuple[Any, Any]:
     """Set samples aside at random: (the others, those set aside).
 
     Args:
-        data: inputs and targets.
+        data: inputs and targets, or a polymodel.data.Dataset.
         share: part to set aside, in (0, 1).
         seed: seed of the run; the choice depends on it and on `name` only.
         name: purpose, "validation" or "test".
+
+    Returns:
+        Two of what was given; parts of a data set keep the numbers of the whole.
 
     Raises:
         ConfigError: the share is not in (0, 1).
@@ -127,16 +131,15 @@ def split(data: Data, share: float, seed: int, name: str) -> tuple[Data, Data]:
     """
     if not 0 < share < 1:
         raise ConfigError(f"the share of samples for {name} must be in (0, 1), received {share}")
-    inputs, target = data
-    count = count_of(target)
+    count = len(data) if isinstance(data, Dataset) else count_of(data[1])
     aside = round(count * share)
     if not 0 < aside < count:
         raise DataError(f"{share} of {count} samples for {name} leaves {count - aside} and {aside}: neither may be 0")
     order = random.generator(seed, "split", name).permutation(count)
 
-    def pick(index: np.ndarray) -> Data:
+    def pick(index: np.ndarray) -> Any:
         index = np.sort(index)
-        return take(inputs, index), take(target, index)
+        return Subset(data, index) if isinstance(data, Dataset) else (take(data[0], index), take(data[1], index))
 
     return pick(order[aside:]), pick(order[:aside])
 

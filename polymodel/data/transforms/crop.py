@@ -33,16 +33,12 @@ class RandomCrop(Transform):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", pair(self.size, f"{self.name}.size"))
-        if not 0 <= self.fill <= 255 or self.padding < 0:
-            raise ConfigError(f"{self.name}: expected padding >= 0 and fill from 0 to 255, received {self.padding} and {self.fill}")
+        _check_padding(self.name, self.padding, self.fill)
 
     def __call__(self, images: Images, u: np.ndarray) -> Images:
         """At the top left corner floor(u * places), in each direction."""
-        p, (height, width) = self.padding, self.size
-        if p and isinstance(images, np.ndarray):
-            images = np.pad(images, ((0, 0), (p, p), (p, p), (0, 0)), constant_values=self.fill)
-        elif p:
-            images = [np.pad(a, ((p, p), (p, p), (0, 0)), constant_values=self.fill) for a in images]
+        height, width = self.size
+        images = _padded(images, self.padding, self.fill)
 
         def one(image: np.ndarray, i: int) -> np.ndarray:
             rows, columns = places(image, self.size, self.name)
@@ -52,7 +48,7 @@ class RandomCrop(Transform):
         return each(images, one)
 
     def still(self) -> Sequence[Transform]:
-        return (CenterCrop(self.size),)
+        return (CenterCrop(self.size, self.padding, self.fill),)
 
 
 @final
@@ -62,16 +58,22 @@ class CenterCrop(Transform):
 
     Args:
         size: one number or (height, width).
+        padding: pixels added on every side before.
+        fill: their value, 0 to 255.
     """
 
     size: Any
+    padding: int = 0
+    fill: int = 0
     name: ClassVar[str] = "center_crop"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", pair(self.size, f"{self.name}.size"))
+        _check_padding(self.name, self.padding, self.fill)
 
     def __call__(self, images: Images, u: np.ndarray) -> Images:
         height, width = self.size
+        images = _padded(images, self.padding, self.fill)
 
         def one(image: np.ndarray, i: int) -> np.ndarray:
             rows, columns = places(image, self.size, self.name)
@@ -139,3 +141,17 @@ def places(image: np.ndarray, size: tuple[int, int], name: str) -> tuple[int, in
         shape = " x ".join(map(str, image.shape))
         raise DataError(f"{name} of {size[0]} x {size[1]} does not fit into an image of {shape}: resize or pad before")
     return rows, columns
+
+
+def _check_padding(name: str, padding: Any, fill: Any) -> None:
+    if not isinstance(padding, int) or not isinstance(fill, int) or not 0 <= fill <= 255 or padding < 0:
+        raise ConfigError(f"{name}: expected padding >= 0 and fill from 0 to 255, received {padding!r} and {fill!r}")
+
+
+def _padded(images: Images, size: int, fill: int) -> Images:
+    if not size:
+        return images
+    sides = (size, size), (size, size), (0, 0)
+    if isinstance(images, np.ndarray):
+        return np.pad(images, ((0, 0), *sides), constant_values=fill)
+    return [np.pad(a, sides, constant_values=fill) for a in images]
