@@ -16,6 +16,7 @@ from polymodel.config_section import Section
 from polymodel.errors import ConfigError
 from polymodel.models.catalog import CATALOG
 from polymodel.models.catalog import check as check_model
+from polymodel.nn.init import get as get_initializer
 from polymodel.optim.base import Optimizer
 from polymodel.optim.named import get_clip, get_optimizer, get_schedule, innermost, unknown
 from polymodel.registry import backends
@@ -72,6 +73,15 @@ def _regularizers(value: Any) -> Any:
     return value
 
 
+def _initializers(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    for pattern, spec in (value or {}).items():
+        try:
+            get_initializer(spec)
+        except ConfigError as error:
+            raise ConfigError(f"{pattern!r}: {error}") from None
+    return value
+
+
 @final
 class ModelSection(Section):
     """Where the model comes from: exactly one of name, factory and onnx.
@@ -86,6 +96,7 @@ class ModelSection(Section):
         classes: of the new head.
         fix: inputs that get a number for good.
         dynamic_batch: whether a batch axis fixed at 1 becomes one of any size.
+        initialize: initializers by pattern of parameters' names, {"*.weight": {name: msra_prelu, slope: 0.25}}; see polymodel.nn.init.
         args: options of the named model, see polymodel.models.build; or keyword arguments of the factory; one that takes `seed` gets
             the run's seed.
     """
@@ -99,6 +110,7 @@ class ModelSection(Section):
     classes: int | None = Field(None, ge=1)
     fix: dict[str, float | int] | None = None
     dynamic_batch: bool = True
+    initialize: Annotated[dict[str, Any] | None, AfterValidator(_initializers)] = None
     args: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -159,7 +171,7 @@ class ReduceOnPlateauSection(Section):
 
 @final
 class Config(Section):
-    """A whole run. Keys are the YAML file's; see examples/digits.yaml."""
+    """A whole run. Keys are the YAML file's; see examples/digits.yaml. `log_every` is the steps between two lines of the log."""
 
     model: ModelSection
     data: DataSection
@@ -174,6 +186,7 @@ class Config(Section):
     epochs: int = Field(10, ge=1)
     batch_size: int = Field(32, ge=1)
     validate_every: int = Field(1, ge=1)
+    log_every: int = Field(0, ge=0)
     seed: int = Field(default=0, ge=0)
     backend: Annotated[str | None, AfterValidator(_backend)] = None
     device: Annotated[str, AfterValidator(_device)] = "auto"

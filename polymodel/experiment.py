@@ -38,7 +38,15 @@ def build_model(config: Config) -> Model:
     Raises:
         ConfigError: the factory cannot be found, does not take its arguments, or returns no model.
         ArtifactError: the ONNX file cannot be read.
+        GraphError: a pattern of initialize matches no parameter.
     """
+    model = _built(config)
+    for pattern, init in (config.model.initialize or {}).items():
+        model.initialize(init, pattern)
+    return model
+
+
+def _built(config: Config) -> Model:
     section = config.model
     if section.onnx is not None:
         return Model.from_onnx(

@@ -86,6 +86,11 @@ class Fit:
         return self.trainer.step - self._start_step
 
     @property
+    def running(self) -> dict[str, float]:
+        """Means of loss and metrics over the current epoch's steps whose results have been read; that of the last may be under way."""
+        return _scalars(self._means.values())
+
+    @property
     def is_last(self) -> bool:
         """Whether no epoch comes after the one just done."""
         return bool(self.reason) or self.epoch >= self.epochs

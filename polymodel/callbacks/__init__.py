@@ -10,10 +10,11 @@ from polymodel.callbacks.learning_rate import LearningRate, ReduceOnPlateau
 from polymodel.callbacks.lines import Lines
 from polymodel.callbacks.nan import TerminateOnNaN
 from polymodel.callbacks.progress import Progress
+from polymodel.callbacks.step_lines import StepLines
 from polymodel.callbacks.tensorboard import TensorBoard
 from polymodel.callbacks.timing import Timing
 
 __all__ = [
     "EMA", "CSVLog", "Callback", "Checkpoints", "EarlyStopping", "Lambda", "LearningRate", "Lines", "Progress",
-    "ReduceOnPlateau", "TensorBoard", "TerminateOnNaN", "Timing",
+    "ReduceOnPlateau", "StepLines", "TensorBoard", "TerminateOnNaN", "Timing",
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodel import checkpoint
-from polymodel.callbacks import Lines
+from polymodel.callbacks import Lines, StepLines
 from polymodel.cli.output import line, plain
 from polymodel.cli.run_folder import RunFolder
 from polymodel.config import Config
@@ -59,6 +59,7 @@ def run(
         say("no checkpoint to resume from: starting at the beginning")
     where = f"on {trainer.program.backend.name} ({trainer.program.device})"
     say(f"training {where}, output {place}" + (f", from {newest}" if newest else ""))
+    steps = [StepLines(say, resolved.log_every)] if resolved.log_every else []
     began = time.perf_counter()
     try:
         trainer.fit(
@@ -67,7 +68,7 @@ def run(
             batch_size=resolved.batch_size,
             validation=data.validation,
             validate_every=resolved.validate_every,
-            callbacks=[*build_callbacks(resolved, place), Lines(say)],
+            callbacks=[*build_callbacks(resolved, place), Lines(say), *steps],
             progress=not json_output,
             resume=newest,
         )
