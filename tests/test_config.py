@@ -11,7 +11,8 @@ import pytest
 
 from polymodel import config_file, yaml_text
 from polymodel.config import check
-from polymodel.errors import ConfigError
+from polymodel.errors import ConfigError, GraphError
+from polymodel.experiment import build_model
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "examples/digits.yaml"
@@ -158,3 +159,18 @@ def test_words_mean_what_version_1_2_says(text: str, value: Any) -> None:
 def test_texts_that_are_refused(text: str, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         yaml_text.parse(text, "f.yaml")
+
+
+def test_initializers_and_lines_of_steps(tmp_path: Path) -> None:
+    """What a Gluon program says in code: MSRA-PReLU weights, a line for each batch."""
+    spec = {"name": "msra_prelu", "slope": 0.25}
+    data = {"source": "a.npz"}
+    config = check({"model": {"name": "lenet", "initialize": {"conv*.weight": spec}}, "data": data, "log_every": 2})
+    assert config.log_every == 2
+    plain, drawn = build_model(check({"model": {"name": "lenet"}, "data": data})), build_model(config)
+    changed = {n for n in plain.values if plain.values[n].tobytes() != drawn.values[n].tobytes()}
+    assert changed == {"conv1.weight", "conv2.weight"}
+    with pytest.raises(ConfigError, match=r"model\.initialize.*'\*': initializer is one of .* received 'msra'"):
+        check({"model": {"name": "lenet", "initialize": {"*": "msra"}}, "data": data})
+    with pytest.raises(GraphError, match="matches no"):
+        build_model(check({"model": {"name": "lenet", "initialize": {"convolution.*": spec}}, "data": data}))

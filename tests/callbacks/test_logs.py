@@ -7,9 +7,11 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
-from polymodel.callbacks import Checkpoints, CSVLog, Lines, Progress
+from polymodel.callbacks import Checkpoints, CSVLog, Lines, Progress, StepLines
+from polymodel.errors import ConfigError
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -38,6 +40,21 @@ def test_a_line_an_epoch(fit: Any) -> None:
     fit([Lines(lines.append)], epochs=2)
     assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     assert "val_accuracy" in lines[0]
+
+
+def test_a_line_for_some_steps(fit: Any) -> None:
+    """Means up to the last step whose loss has been read; at the epoch's end those of all."""
+    lines: list[str] = []
+    fit([StepLines(lines.append)], epochs=2)
+    parts = [line.split("  ") for line in lines]
+    assert [p[:2] for p in parts] == [[f"epoch {e}/2", f"batch {b}/3"] for e in (1, 2) for b in (1, 2, 3)]
+    assert parts[2][2].endswith(" steps/s")
+    assert len(parts[2]) == 5
+    several: list[str] = []
+    fit([StepLines(several.append, 2)], epochs=2, steps_per_execution=3)
+    assert ["batch 3/3" in line for line in several] == [True, True]
+    with pytest.raises(ConfigError, match="every must be an integer of 1 or more, received 0"):
+        StepLines(lines.append, 0)
 
 
 def test_the_bar_shows_on_a_terminal_only(fit: Any) -> None:

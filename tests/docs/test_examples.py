@@ -9,7 +9,8 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 RUNNABLE = (
-    "quickstart", "training", "steps", "concepts", "artifacts", "compare", "finetune", "models", "benchmarks", "write-a-backend",
+    "quickstart", "training", "steps", "data", "concepts", "artifacts", "compare", "finetune", "models", "benchmarks",
+    "write-a-backend",
 )
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
