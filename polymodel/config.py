@@ -193,6 +193,7 @@ class Config(Section):
     compile: Literal["auto", "native", "inductor", "xla"] = "auto"
     threads: int | None = Field(None, ge=1)
     deterministic: bool = False
+    tf32: bool = False
     randomness: Literal["reproducible", "native"] = "reproducible"
     checkpoint: CheckpointSection = Field(default_factory=lambda: CheckpointSection())
     early_stopping: EarlyStoppingSection | None = None

@@ -148,7 +148,7 @@ def build_trainer(config: Config, model: Model, backend: str | None = None, devi
         backend=choose_backend(backend, config.backend),
         device=device or config.device,
         seed=config.seed,
-        options=CompileOptions(config.compile, config.threads, config.deterministic, config.randomness),
+        options=CompileOptions(config.compile, config.threads, config.deterministic, config.randomness, tf32=config.tf32),
     )
 
 

@@ -174,3 +174,16 @@ def test_initializers_and_lines_of_steps(tmp_path: Path) -> None:
         check({"model": {"name": "lenet", "initialize": {"*": "msra"}}, "data": data})
     with pytest.raises(GraphError, match="matches no"):
         build_model(check({"model": {"name": "lenet", "initialize": {"convolution.*": spec}}, "data": data}))
+
+
+def test_how_to_compile_reaches_the_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from polymodel import experiment
+
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(experiment, "Trainer", lambda model, **options: asked.update(options))
+    config = check(minimal(tf32=True, threads=3, deterministic=True, randomness="native"))
+    experiment.build_trainer(config, None, "torch")  # type: ignore[arg-type]
+    chosen = asked["options"]
+    assert (chosen.tf32, chosen.threads, chosen.deterministic, chosen.randomness) == (True, 3, True, "native")
+    experiment.build_trainer(check(minimal()), None, "torch")  # type: ignore[arg-type]
+    assert asked["options"].tf32 is False

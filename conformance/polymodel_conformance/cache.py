@@ -91,9 +91,15 @@ def write(key: Key, arrays: Mapping[str, np.ndarray]) -> None:
 
 def trim() -> None:
     """Drop what was used longest ago until the folder is small enough."""
-    files = sorted(folder().glob("*.npz"), key=lambda f: f.stat().st_mtime, reverse=True)
+    found = []
+    for file in folder().glob("[!.]*.npz"):  # those with a dot are being written
+        try:
+            about = file.stat()
+        except FileNotFoundError:  # another run drops files too
+            continue
+        found.append((about.st_mtime, about.st_size, file))
     total = 0
-    for file in files:
-        total += file.stat().st_size
+    for _, size, file in sorted(found, reverse=True):
+        total += size
         if total > _TOTAL:
             file.unlink(missing_ok=True)

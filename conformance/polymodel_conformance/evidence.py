@@ -1,12 +1,14 @@
 """What a failure leaves behind: a folder from which it can be looked at and repeated with one framework only.
 
 request.json and request.npz hold exactly what the worker was asked, model.onnx the graph for a viewer, expected.npz the
-float64 values with their rounding floors, and run.py repeats the request and prints the comparison.
+float64 values with their rounding floors, and run.py repeats the request and prints the comparison. details.json says what the
+report shows of it: inputs, the worst elements, how errors are spread, and the nodes.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ for found in repeat(Path(__file__).parent, sys.argv[1] if len(sys.argv) > 1 else
 
 def keep(
     folder: Path, case: str, backend: str, message: str, job: Job, expected: Mapping[str, Expected], limits: Mapping[str, float],
-    *, device: str = "cpu", threads: int = 1,
+    *, got: Mapping[str, np.ndarray] | None = None, device: str = "cpu", threads: int = 1,
 ) -> Path:
     """Write the folder of one failure.
 
@@ -46,6 +48,7 @@ def keep(
         job: what it was asked.
         expected: what should have come, by name.
         limits: score up to which it passes, by name.
+        got: what came, by name.
         device: where it was asked.
         threads: of one operator.
 
@@ -63,9 +66,67 @@ def keep(
     wanted.update({f"spread/{n}": e.spread for n, e in expected.items() if e.spread is not None})
     _save(target / "expected.npz", wanted)
     (target / "model.onnx").write_bytes(job.graph.proto().SerializeToString())
+    (target / DETAILS).write_text(json.dumps(details(job, expected, got or {}), indent=1) + "\n", encoding="utf-8")
     text = _SCRIPT.format(case=case, backend=backend, message=message.replace("\\", "/").replace('"""', "'''"))
     (target / "run.py").write_text(text, encoding="utf-8")
     return target
+
+
+DETAILS = "details.json"
+DECADES = range(-2, 8)
+"""Bins of the histogram: powers of ten of an error in units of its floor; the first and the last are open."""
+_SAMPLE, _WORST, _NODES = 8, 8, 40
+
+
+def details(job: Job, expected: Mapping[str, Expected], got: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """What a report shows of a failure, as plain values."""
+    nodes = list(job.graph.model.graph)
+    return {
+        "inputs": [_array(n, a) for n, a in job.arrays.items()][:_NODES],
+        "tensors": [_spread(n, e, got.get(n)) for n, e in expected.items()],
+        "nodes": [
+            {
+                "op": n.op_type,
+                "inputs": [str(v.name) if v is not None else "" for v in n.inputs],
+                "outputs": [str(v.name) for v in n.outputs],
+                "attributes": ", ".join(f"{a.name}={a.value}"[:60] for a in n.attributes.values()),
+            }
+            for n in nodes[:_NODES]
+        ],
+        "more_nodes": max(0, len(nodes) - _NODES),
+    }
+
+
+def _array(name: str, array: np.ndarray) -> dict[str, Any]:
+    values = [str(v) for v in array.reshape(-1)[:_SAMPLE]]
+    return {"name": name, "type": f"{array.dtype}{list(array.shape)}", "values": values, "more": max(0, array.size - _SAMPLE)}
+
+
+def _spread(name: str, expected: Expected, got: np.ndarray | None) -> dict[str, Any]:
+    """The worst elements, and how many errors there are of each size."""
+    about = {"name": name, "type": f"{expected.dtype}{list(expected.value.shape)}", "histogram": [], "worst": [], "received": ""}
+    if not isinstance(got, np.ndarray) or got.shape != expected.value.shape or got.dtype.kind in "OSU":
+        return {**about, "received": "nothing" if got is None else f"{got.dtype}{list(got.shape)}"}
+    wide = np.complex128 if got.dtype.kind == "c" else np.float64
+    a, b = got.astype(wide), expected.value.astype(wide)
+    with np.errstate(all="ignore"):
+        error = np.abs(a - b)
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        floor = np.abs(np.spacing(np.abs(b).astype(np.float32))) if expected.spread is None else np.asarray(expected.spread)
+        ratio = np.where(same, 0.0, np.where(np.isfinite(error), error / np.maximum(floor.astype(np.float64), 1e-300), np.inf))
+        decade = np.clip(np.floor(np.log10(ratio)), DECADES[0], DECADES[-1])
+    counts = [int(np.sum(decade == d)) for d in DECADES]
+    order = np.argsort(-ratio, axis=None)[:_WORST]
+    places = [np.unravel_index(i, ratio.shape) for i in order if ratio.reshape(-1)[i] > 0]
+    worst = [
+        {"at": [int(k) for k in at], "got": str(got[at]), "expected": f"{expected.value[at]!s}", "rho": _plain(float(ratio[at]))}
+        for at in places
+    ]
+    return {**about, "histogram": counts, "worst": worst}
+
+
+def _plain(x: float) -> str:
+    return f"{x:.3g}" if math.isfinite(x) else "inf"
 
 
 def repeat(folder: Path, backend: str) -> list[Comparison]:

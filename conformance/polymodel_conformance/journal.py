@@ -74,7 +74,7 @@ def unpack(values: Mapping[str, Any]) -> Result:
     ]
     outcome = Outcome(Verdict(values["verdict"]), comparisons, values["message"], values["undecidable_elements"])
     case, level, family, backend = (values[n] for n in ("case", "level", "family", "backend"))
-    return Result(case, level, family, backend, outcome, values["seconds"], values["double"])
+    return Result(case, level, family, backend, outcome, values["seconds"], values["double"], values["operator"])
 
 
 @lru_cache(maxsize=1)

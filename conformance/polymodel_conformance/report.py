@@ -31,6 +31,7 @@ class Result:
         outcome: what came of it.
         seconds: how long the backend took.
         double: whether float64 was computed.
+        operator: the one that the case is about; empty where it is about several or none.
     """
 
     case: str
@@ -40,6 +41,7 @@ class Result:
     outcome: Outcome
     seconds: float
     double: bool = False
+    operator: str = ""
 
     def json(self) -> dict[str, Any]:
         """Plain values; tensor by tensor only where something is wrong."""
@@ -48,6 +50,7 @@ class Result:
             "case": self.case,
             "level": self.level,
             "family": self.family,
+            "operator": self.operator,
             "backend": self.backend,
             "verdict": self.outcome.verdict.value,
             "message": self.outcome.message,
@@ -82,7 +85,7 @@ class Report:
     """A run.
 
     Attributes:
-        profile: "smoke", "quick" or "full".
+        profile: "smoke", "quick", "full" or "exhaustive".
         levels: that were asked for.
         environment: versions and machine; per backend what it says about itself.
         results: of every case on every backend.
@@ -192,7 +195,7 @@ class Report:
             if r.backend == backend and r.outcome.verdict is not Verdict.EXPECTED:
                 yield from r.outcome.comparisons
 
-    def nearest(self, number: int = 15) -> list[Result]:
+    def nearest(self, number: int = 20) -> list[Result]:
         """The results nearest to, or furthest beyond, their limit."""
 
         def excess(r: Result) -> float:
@@ -261,7 +264,7 @@ class Report:
         (folder / "report.json").write_text(json.dumps(self.json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         (folder / "junit.xml").write_text(junit(self), encoding="utf-8")
         self.html = folder / "index.html"
-        self.html.write_text(page(self), encoding="utf-8")
+        self.html.write_text(page(self, folder), encoding="utf-8")
         return self.html
 
 

@@ -31,14 +31,17 @@ from polymodel_conformance.devices import obstacle
 from polymodel_conformance.evidence import keep
 from polymodel_conformance.jobs import Job
 from polymodel_conformance.journal import Journal
-from polymodel_conformance.known_failures import known, settle
-from polymodel_conformance.levels import LEVELS, PROFILES, cases_of
+from polymodel_conformance.known_failures import AGAIN, known, settle
+from polymodel_conformance.levels import LEVELS, PROFILES, WHOLE, cases_of
 from polymodel_conformance.progress import Progress
 from polymodel_conformance.report import Report, Result
 from polymodel_conformance.selection import Selection, UsageError
 from polymodel_conformance.verdict import Verdict
 
 ALL = Selection()
+DRAWS = 3
+"""How often the exhaustive profile draws."""
+_DRAWN = (1, 2, 3, 5, 6, 10)  # levels whose cases have numbers that are drawn
 _AHEAD = 4  # cases prepared before the slowest backend took them
 
 
@@ -63,7 +66,8 @@ def run(
 
     Args:
         backends: registered names.
-        profile: "smoke" (well under a minute), "quick" (minutes) or "full" (all tests of the standard, 20 steps).
+        profile: "smoke" (well under a minute), "quick" (minutes), "full" (all tests of the standard, 20 steps) or "exhaustive"
+            (50 steps, and everything that is drawn is drawn three times).
         levels: numbers from 0 to 12; all when None.
         report_dir: where report.json, junit.xml and index.html go; none are written when None.
         pythons: interpreter for a backend's worker, by name.
@@ -110,7 +114,7 @@ def run(
                 warnings.simplefilter("ignore", RuntimeWarning)  # float64 overflows are values here, not accidents
                 cases = selection.take(collect(profile, chosen, tuple(ready), seed))
                 judge_all(report, ready, cases, quiet, selection.partial, evidence, journal)
-            whole = profile == "full" and 0 in chosen and not selection.partial
+            whole = profile in WHOLE and 0 in chosen and not selection.partial
             if whole if mutants is None else mutants:
                 report.mutants = _planted(ready)
     finally:
@@ -139,8 +143,15 @@ def _planted(workers: Mapping[str, Worker]) -> list[dict[str, Any]]:
 
 
 def collect(profile: str, levels: Sequence[int], backends: Sequence[str], seed: int = 0) -> list[Case]:
-    """The cases of some levels, in order."""
-    return [c for level in levels for c in cases_of(level)(profile, backends, seed)]
+    """The cases of some levels, in order; of the exhaustive profile, then those that are drawn again."""
+    found = [c for level in levels for c in cases_of(level)(profile, backends, seed)]
+    for draw in range(1, DRAWS) if profile == "exhaustive" else ():
+        for level in (n for n in levels if n in _DRAWN):
+            for case in cases_of(level)("full", backends, seed + draw):
+                if not case.id.startswith("forward/") or "/generated/" in case.id:  # the standard's inputs are fixed
+                    case.id = f"{case.id}{AGAIN}{draw}"
+                    found.append(case)
+    return found
 
 
 def _check(backends: Sequence[str], profile: str, levels: Sequence[int] | None) -> list[int]:
@@ -212,7 +223,7 @@ def judge_all(
         return
     reasons = {b: known(b) for b in workers}
     ids = {c.id for c in cases}
-    for backend, listed in reasons.items() if report.profile == "full" and not partial else ():
+    for backend, listed in reasons.items() if report.profile in WHOLE and not partial else ():
         report.problems += [f"known/{backend}.txt lists {i!r}, which no case has" for i in listed if i not in ids]
     lanes: dict[str, queue.Queue[_Item | None]] = {b: queue.Queue(_AHEAD) for b in workers}
     lock = threading.Lock()
@@ -226,7 +237,8 @@ def judge_all(
         def record(case: Case, backend: str, outcome: Outcome, seconds: float) -> None:
             settled = settle(case.id, outcome, reasons[backend], strict=report.seed == 0)
             double = "float64" in case.dtypes
-            result = Result(case.id, case.level, case.family, backend, settled, seconds, double)
+            operator = next(iter(case.operators)) if len(case.operators) == 1 else ""
+            result = Result(case.id, case.level, case.family, backend, settled, seconds, double, operator)
             with lock:
                 enter(result)
                 if journal is not None:
@@ -301,13 +313,14 @@ def _lane(
 ) -> None:
     """Judge the cases of one backend as they are prepared."""
 
-    last: list[tuple[Job, Worker]] = []
+    last: list[tuple[Job, Worker, Answer]] = []
     begin = time.monotonic()
 
     def call(job: Job, other: str | None = None, place: Place = HERE) -> Answer:
         worker = workers[other or backend].at(place)
-        last[:] = [(job, worker)]
-        return worker.call(job, max(0.0, worker.timeout - (time.monotonic() - begin)))
+        answer = worker.call(job, max(0.0, worker.timeout - (time.monotonic() - begin)))
+        last[:] = [(job, worker, answer)]
+        return answer
 
     while (item := items.get()) is not None:
         begin = time.monotonic()
@@ -319,10 +332,10 @@ def _lane(
         record(item.case, backend, outcome, time.monotonic() - begin)
         if outcome.verdict.bad and evidence is not None and last:
             limits = {c.name: c.limit for c in outcome.comparisons}
-            job, worker = last[0]
+            job, worker, answer = last[0]
             keep(
                 evidence, item.case.id, backend, outcome.message, job, item.case.expected, limits,
-                device=worker.device, threads=worker.threads,
+                got=answer.arrays, device=worker.device, threads=worker.threads,
             )
         item.left.remove(backend)
         if not item.left:

@@ -25,7 +25,7 @@ def conformance(
         ),
     ] = "levels",
     profile: Annotated[
-        str, typer.Option("--profile", help="smoke (well under a minute), quick (minutes) or full.")
+        str, typer.Option("--profile", help="smoke (well under a minute), quick (minutes), full or exhaustive.")
     ] = "quick",
     levels: Annotated[str | None, typer.Option("--levels", help="Numbers 0 to 12 with commas between.")] = None,
     match: Annotated[str, typer.Option("--match", help="Only cases whose id contains this.")] = "",

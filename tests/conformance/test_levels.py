@@ -30,8 +30,19 @@ def test_each_profile_collects_enough_and_each_id_once(profile: str) -> None:
 
 
 def test_a_larger_profile_has_all_of_a_smaller_one() -> None:
-    smoke, quick, full = ({c.id for c in collect(p, [0, 1, 2, 3, 5, 7, 8], BACKENDS)} for p in PROFILES)
-    assert smoke <= quick <= full
+    smoke, quick, full, exhaustive = ({c.id for c in collect(p, [0, 1, 2, 3, 5, 7, 8], BACKENDS)} for p in PROFILES)
+    assert smoke <= quick <= full <= exhaustive
+
+
+def test_the_exhaustive_profile_draws_again() -> None:
+    found = {c.id: c for c in collect("exhaustive", [3, 6], BACKENDS)}
+    assert "trajectory/lenet/adam/step50" in found
+    case, again = (found[f"optimizers/adam/step1{end}"] for end in ("", "@2"))
+    case.prepare()
+    again.prepare()
+    values = [{n: e.value for n, e in c.expected.items()} for c in (case, again)]
+    assert values[0].keys() == values[1].keys()
+    assert any((values[0][n] != values[1][n]).any() for n in values[0])
 
 
 def test_every_layer_is_judged() -> None:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from polymodel_conformance.cases import Outcome
-from polymodel_conformance.known_failures import parse, settle
+from polymodel_conformance.known_failures import known, parse, settle
 from polymodel_conformance.report import SCHEMA, Report, Result
 from polymodel_conformance.run import run
 from polymodel_conformance.selection import Selection, UsageError
@@ -66,6 +66,31 @@ def test_known_failures_are_strict() -> None:
     assert settle("forward/x", Outcome(Verdict.PASS), listed, strict=False).verdict is Verdict.PASS
     with pytest.raises(ValueError, match="reason"):
         parse("forward/x\n", "known/x.txt")
+
+
+def test_a_further_draw_of_a_listed_case_may_pass() -> None:
+    listed = {"forward/x": "the kernel rounds twice"}
+    assert settle("forward/x@1", Outcome(Verdict.FAIL), listed).verdict is Verdict.EXPECTED
+    assert settle("forward/x@1", Outcome(Verdict.PASS), listed).verdict is Verdict.PASS
+
+
+def test_a_package_ships_its_own_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """known.txt beside the module of the entry point; the package is not imported."""
+    about = tmp_path / "theirs-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[polymodel.backends]\ntheirs = theirs_backend.inside:load\n")
+    package = tmp_path / "theirs_backend"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError('its framework is not here')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert known("theirs") == {}
+    (package / "known.txt").write_text("forward/x  # its kernel rounds twice\n")
+    assert known("theirs") == {"forward/x": "its kernel rounds twice"}
+    (package / "known.txt").write_text("forward/x\n")
+    with pytest.raises(ValueError, match=r"known\.txt:1: expected 'case id  # reason'"):
+        known("theirs")
+    assert known("nobody") == {}
 
 
 @pytest.mark.parametrize(("verdict", "worst"), [(Verdict.EXPECTED, 0.5), (Verdict.FAIL, 3.0)])

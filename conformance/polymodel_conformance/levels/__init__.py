@@ -32,7 +32,9 @@ LEVELS: dict[int, tuple[str, str]] = {
 }
 """Module and title by number."""
 
-PROFILES = ("smoke", "quick", "full")
+PROFILES = ("smoke", "quick", "full", "exhaustive")
+WHOLE = ("full", "exhaustive")
+"""Profiles that judge everything, so that what is listed must be met."""
 
 
 def cases_of(level: int) -> Cases:

@@ -22,13 +22,14 @@ from polymodel_conformance.compare import Expected
 from polymodel_conformance.corpus.generated.row import Fed, Input, build, draw
 from polymodel_conformance.floor import UNIT, forward, measure
 from polymodel_conformance.jobs import Job
+from polymodel_conformance.levels import WHOLE
 from polymodel_conformance.levels.trajectory import LR, batches_of, training_of
 from polymodel_conformance.training import initial_state, step_job
 from polymodel_conformance.verdict import Comparison, worst
 
 WHERE: dict[str, Place] = {"again": HERE, "process": Place(process=1), "threads": Place(threads=2)}
 """Where a question is asked for the second time. A process takes seconds to start: the shorter profiles start none, or one."""
-PLACES = {"smoke": ("again",), "quick": ("again", "process"), "full": tuple(WHERE)}
+PLACES = {"smoke": ("again",), "quick": ("again", "process"), **dict.fromkeys(WHOLE, tuple(WHERE))}
 STEPS = 3
 _REPEATED = Fed(np.random.default_rng(6).integers(0, 11, 20000))
 
@@ -44,9 +45,9 @@ OPERATORS: dict[str, tuple[str, tuple[Input, ...], dict[str, Any]]] = {
     "exp": ("Exp", ((64, 3001),), {}),
 }
 """Calls large enough to be shared by threads; the derivative of "gather" adds 1800 rows to each of 11."""
-CHOSEN = {"smoke": ("sum", "conv"), "quick": ("sum", "matmul", "conv", "layer_norm", "gather"), "full": tuple(OPERATORS)}
-TRAINED = {"smoke": ("lenet",), "quick": ("lenet",), "full": tuple(models.REFERENCE)}
-IN_BATCHES = {"smoke": ("lenet",), "quick": ("mlp", "lenet", "lstm"), "full": tuple(models.REFERENCE)}
+CHOSEN = {"smoke": ("sum", "conv"), "quick": ("sum", "matmul", "conv", "layer_norm", "gather"), **dict.fromkeys(WHOLE, tuple(OPERATORS))}
+TRAINED = {"smoke": ("lenet",), "quick": ("lenet",), **dict.fromkeys(WHOLE, tuple(models.REFERENCE))}
+IN_BATCHES = {"smoke": ("lenet",), "quick": ("mlp", "lenet", "lstm"), **dict.fromkeys(WHOLE, tuple(models.REFERENCE))}
 
 
 @final

@@ -26,7 +26,12 @@ from polymodel_conformance.verdict import worst
 CPU = Place(device="cpu")
 TF32 = 2.0**-11
 """Unit roundoff of TensorFloat-32: 10 bits of fraction (NVIDIA A100 white paper, 2020)."""
-AGAIN = {"smoke": ((1, "smoke"),), "quick": tuple((n, "smoke") for n in range(1, 11)), "full": tuple((n, "quick") for n in range(1, 11))}
+AGAIN = {
+    "smoke": ((1, "smoke"),),
+    "quick": tuple((n, "smoke") for n in range(1, 11)),
+    "full": tuple((n, "quick") for n in range(1, 11)),
+    "exhaustive": tuple((n, "full") for n in range(1, 11)),
+}
 """By profile: which cases of which levels are judged on the device."""
 PRODUCTS: dict[str, tuple[str, tuple[tuple[int, ...], ...], dict[str, object]]] = {
     "matmul": ("MatMul", ((96, 1024), (1024, 80)), {}),

@@ -28,6 +28,7 @@ from polymodel_conformance.corpus.entry import Entry
 from polymodel_conformance.corpus.generated import FAMILIES
 from polymodel_conformance.corpus.generated.row import entry_of, row, takes
 from polymodel_conformance.floor import UNITS
+from polymodel_conformance.levels import WHOLE
 from polymodel_conformance.levels.gradients import case_of
 from polymodel_conformance.training import StepCase, Trajectory
 
@@ -94,7 +95,7 @@ def _mixed(half: str, profile: str, seed: int) -> Iterator[Case]:
 def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
     """Values and derivatives of every generated call, in the shorter profiles of a part; and mixed networks."""
     for entry in entries():
-        if profile != "smoke" if entry.quick else profile == "full":
+        if profile != "smoke" if entry.quick else profile in WHOLE:
             yield GraphCase(f"precision/values/{entry.name}", 10, entry.graph, entry.draw, seed=seed)
             gradients = case_of(entry, seed)
             if gradients is not None:

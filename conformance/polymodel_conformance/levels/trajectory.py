@@ -36,7 +36,7 @@ from polymodel_conformance.training import (
 
 LR = {"sgd": float(np.float32(0.01)), "adam": float(np.float32(1e-3))}
 BATCH = {"mlp": 16, "lenet": 8, "lstm": 4, "transformer": 2, "resnet18": 2}
-STEPS = {"smoke": 2, "quick": 3, "full": 20}
+STEPS = {"smoke": 2, "quick": 3, "full": 20, "exhaustive": 50}
 SMOKE = ("mlp", "lenet")
 ACCUMULATED = ("lenet", "transformer")
 """Trained in three parts of a batch too, against the oracle's step over the whole batch; dropout's mask is cut with it."""

@@ -107,13 +107,15 @@ def _case(name: str, backend: str) -> Case:
         pass
     else:
         return found[name]
+    from polymodel_conformance.known_failures import AGAIN
     from polymodel_conformance.levels import LEVELS, cases_of
 
     word = name.partition("/")[0]
+    listed, _, draw = name.partition(AGAIN)
     for level, (module, _) in LEVELS.items():
         if module == word:
-            for case in cases_of(level)("full", (backend,)):
-                if case.id == name:
+            for case in cases_of(level)("exhaustive", (backend,), int(draw or 0)):
+                if case.id == listed:
                     return case
     raise ConfigError(
         f"no case {name!r}, no file and no folder of that name; ids of cases are in the suite's report: polymodel conformance"
