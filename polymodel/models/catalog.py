@@ -10,12 +10,18 @@ from typing import Any, TypeAlias, final
 
 from polymodel.errors import ConfigError
 from polymodel.model import Model
+from polymodel.models.autoencoder import VAE, Autoencoder
+from polymodel.models.bert import BertClassifier, BertMaskedLM
+from polymodel.models.dcgan import Discriminator, Generator
 from polymodel.models.digits import DigitsCNN
+from polymodel.models.gpt import GPT
+from polymodel.models.language import CharLanguageModel
 from polymodel.models.lenet import LeNet
 from polymodel.models.mlp import MLP
 from polymodel.models.mobilenet import MobileNetV2
 from polymodel.models.recurrent import GRUClassifier, LSTMClassifier
 from polymodel.models.resnet import ResNet
+from polymodel.models.sentence import SentenceEncoder
 from polymodel.models.transformer import TransformerClassifier
 from polymodel.models.unet import UNet
 from polymodel.models.vgg import VGG
@@ -70,7 +76,26 @@ def _steps(o: Options) -> dict[str, TensorSpec]:
     return {"x": TensorSpec(("batch", o["time"], o["size"]))}
 
 
+def _tokens(o: Options) -> dict[str, TensorSpec]:
+    return {"tokens": TensorSpec(("batch", o["time"] or "time"), "int64")}
+
+
+def _masked(o: Options) -> dict[str, TensorSpec]:
+    spec = TensorSpec(("batch", o["time"] or "time"), "int64")
+    return dict.fromkeys(("tokens", "mask", "segments") if o["pairs"] else ("tokens", "mask"), spec)
+
+
+def _noise(o: Options) -> dict[str, TensorSpec]:
+    return {"z": TensorSpec(("batch", o["noise"]))}
+
+
+def _noisy(o: Options) -> dict[str, TensorSpec]:
+    return {"x": TensorSpec(("batch", o["pixels"])), "noise": TensorSpec(("batch", o["latent"]))}
+
+
 _LECUN = "LeCun et al., Gradient-based learning applied to document recognition, 1998"
+_BERT = "Devlin et al., BERT: pre-training of deep bidirectional transformers for language understanding, 2019"
+_DCGAN = "Radford et al., Unsupervised representation learning with deep convolutional generative adversarial networks, 2016"
 _VGG = "Simonyan and Zisserman, Very deep convolutional networks for large-scale image recognition, 2015"
 _RESNET = "He et al., Deep residual learning for image recognition, 2016"
 
@@ -100,6 +125,25 @@ CATALOG: dict[str, Entry] = {
         {"time": 64, "lengths": False},
     ),
     "transformer": Entry(TransformerClassifier, _steps, "Vaswani et al., Attention is all you need, 2017; norm first"),
+    "char_lstm": Entry(
+        CharLanguageModel, _tokens, "Graves, Generating sequences with recurrent neural networks, 2013", {}, {"time": 64}
+    ),
+    "gpt2": Entry(
+        GPT, _tokens, "Radford et al., Language models are unsupervised multitask learners, 2019", {}, {"time": 1024}
+    ),
+    "bert_masked_lm": Entry(BertMaskedLM, _masked, _BERT, {}, {"time": 128, "pairs": False}),
+    "bert_classifier": Entry(BertClassifier, _masked, _BERT, {}, {"time": 128, "pairs": False}),
+    "sentence_encoder": Entry(
+        SentenceEncoder, _masked, "Reimers and Gurevych, Sentence-BERT: sentence embeddings using Siamese BERT-networks, 2019", {},
+        {"time": None, "pairs": False}, ("embedding",),
+    ),
+    "dcgan_generator": Entry(Generator, _noise, _DCGAN, outputs=("image",)),
+    "dcgan_discriminator": Entry(Discriminator, _images, _DCGAN),
+    "autoencoder": Entry(
+        Autoencoder, _vectors, "Hinton and Salakhutdinov, Reducing the dimensionality of data with neural networks, 2006",
+        outputs=("logits", "code"),
+    ),
+    "vae": Entry(VAE, _noisy, "Kingma and Welling, Auto-encoding variational Bayes, 2014", outputs=("logits", "kl", "mean")),
 }  # fmt: skip
 """By name. The five reference models among them have the sizes that benchmarks and conformance give them."""
 

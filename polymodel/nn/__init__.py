@@ -22,7 +22,7 @@ from polymodel.nn.activation import (
     Softsign,
     Tanh,
 )
-from polymodel.nn.attention import MultiheadAttention
+from polymodel.nn.attention import KeyValueCache, MultiheadAttention
 from polymodel.nn.container import ModuleList, Sequential
 from polymodel.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
 from polymodel.nn.dropout import Dropout
@@ -58,6 +58,7 @@ __all__ = [
     "GlobalMaxPool2d",
     "Hardsigmoid",
     "Hardswish",
+    "KeyValueCache",
     "LayerNorm",
     "LeakyReLU",
     "Linear",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -16,6 +17,45 @@ from polymodel.nn.linear import Linear
 from polymodel.nn.module import Module
 from polymodel.nn.parameter import Parameter
 from polymodel.tensor import Operand, Tensor
+
+
+@final
+@dataclass
+class KeyValueCache:
+    """Keys and values of the positions that a decoder has seen, in tensors of a fixed size, and the place of the next one.
+
+    A layer that is called with a cache puts the new key and value in and attends over what is there; `keys` and `values` are the
+    new tensors then, to be returned as outputs of the graph. The size never changes, so one compiled program does every step.
+
+    Attributes:
+        keys: (batch, heads, capacity, size of a head).
+        values: likewise.
+        position: int64 (batch,): where the new one goes, from 0; what stands there and behind it does not take part.
+    """
+
+    keys: Operand
+    values: Operand
+    position: Operand
+
+    def store(self, key: Tensor, value: Tensor) -> Tensor:
+        """Put one position in.
+
+        Args:
+            key: (batch, heads, 1, size of a head).
+            value: likewise.
+
+        Returns:
+            bool (batch, 1, 1, capacity), True where a position takes part: up to the new one.
+        """
+        capacity = self.keys.shape[2]
+        if not isinstance(capacity, int) or key.shape[2] != 1:
+            raise ShapeError(f"a cache has a known capacity and takes one position at a time: {self.keys.spec}, {key.spec}")
+        places = current_builder().constant(np.arange(capacity))
+        position = F.unsqueeze(expect(self.position, rank=1, dtype="int64"), (1, 2, 3))
+        here = F.unsqueeze(places, (0, 1, 3)) == position
+        self.keys = F.where(here, key, self.keys)
+        self.values = F.where(here, value, self.values)
+        return F.unsqueeze(places, (0, 1, 2)) <= position
 
 
 @final
@@ -72,6 +112,7 @@ class MultiheadAttention(Module):
         mask: Operand | None = None,
         key_padding_mask: Operand | None = None,
         is_causal: bool = False,
+        cache: KeyValueCache | None = None,
     ) -> Tensor:
         """Attend.
 
@@ -82,11 +123,15 @@ class MultiheadAttention(Module):
             mask: broadcastable to (batch, heads, queries, keys): bool, True where a key takes part, or numbers to add.
             key_padding_mask: bool (batch, keys), True where a key takes part.
             is_causal: a query sees no later key.
+            cache: the query is one position behind those in it, which are the keys; see KeyValueCache.
 
         Returns:
             Of the shape of query.
         """
         q, k, v = self._project(query, key, value)
+        if cache is not None:
+            y = self.out_proj(self._attend_to(cache, q, k, v))
+            return y if self.batch_first else F.permute(y, (1, 0, 2))
         mask = _masks(mask, key_padding_mask)
         if self.dropout and current_builder().training:
             y = self._attend_with_dropout(q, k, v, mask, is_causal)
@@ -94,6 +139,16 @@ class MultiheadAttention(Module):
             y = F.scaled_dot_product_attention(q, k, v, mask, is_causal, num_heads=self.num_heads)
         y = self.out_proj(y)
         return y if self.batch_first else F.permute(y, (1, 0, 2))
+
+    def _attend_to(self, cache: KeyValueCache, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = (self._heads(t) for t in (q, k, v))
+        seen = cache.store(k, v)
+        y = F.scaled_dot_product_attention(q, cache.keys, cache.values, seen)
+        return F.reshape(F.permute(y, (0, 2, 1, 3)), (0, 0, self.embed_dim))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(batch, time, heads * size) -> (batch, heads, time, size)."""
+        return F.permute(F.reshape(x, (0, 0, self.num_heads, self.embed_dim // self.num_heads)), (0, 2, 1, 3))
 
     def _project(self, query: Operand, key: Operand | None, value: Operand | None) -> list[Tensor]:
         q = self._batched(query)
@@ -110,9 +165,8 @@ class MultiheadAttention(Module):
         return x if self.batch_first else F.permute(x, (1, 0, 2))
 
     def _attend_with_dropout(self, q: Tensor, k: Tensor, v: Tensor, mask: Operand | None, is_causal: bool) -> Tensor:
-        heads, size = self.num_heads, self.embed_dim // self.num_heads
-        q, k, v = (F.permute(F.reshape(t, (0, 0, heads, size)), (0, 2, 1, 3)) for t in (q, k, v))
-        scores = (q * (1 / math.sqrt(size))) @ F.permute(k, (0, 1, 3, 2))
+        q, k, v = (self._heads(t) for t in (q, k, v))
+        scores = (q * (1 / math.sqrt(self.embed_dim // self.num_heads))) @ F.permute(k, (0, 1, 3, 2))
         for m in (mask, _causal(q, k) if is_causal else None):
             if m is not None:
                 scores = F.where(m, scores, -math.inf) if m.dtype == "bool" else scores + m

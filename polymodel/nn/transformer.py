@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import final
 
 from polymodel.errors import ConfigError
 from polymodel.nn import functional as F
-from polymodel.nn.attention import MultiheadAttention
+from polymodel.nn.attention import KeyValueCache, MultiheadAttention
 from polymodel.nn.dropout import Dropout
 from polymodel.nn.linear import Linear
 from polymodel.nn.module import Module
@@ -28,7 +30,7 @@ class TransformerEncoderLayer(Module):
         nhead: heads; must divide d_model.
         dim_feedforward: size of the hidden layer of the network.
         dropout: probability in training, in attention, in the network and on both branches.
-        activation: "relu" or "gelu".
+        activation: "relu", "gelu" or "gelu_tanh" (GPT-2's approximation).
         layer_norm_eps: see LayerNorm.
         batch_first: tensors are (batch, time, size) instead of (time, batch, size).
         norm_first: normalise what enters a branch instead of what leaves the sum.
@@ -74,11 +76,12 @@ class TransformerEncoderLayer(Module):
         mask: Operand | None = None,
         key_padding_mask: Operand | None = None,
         is_causal: bool = False,
+        cache: KeyValueCache | None = None,
     ) -> Tensor:
         """(batch, time, d_model) with batch_first, else (time, batch, d_model); the same out."""
 
         def attend(t: Operand) -> Tensor:
-            y = self.self_attn(t, mask=mask, key_padding_mask=key_padding_mask, is_causal=is_causal)
+            y = self.self_attn(t, mask=mask, key_padding_mask=key_padding_mask, is_causal=is_causal, cache=cache)
             return self.dropout1(y)
 
         def network(t: Operand) -> Tensor:
@@ -92,4 +95,4 @@ class TransformerEncoderLayer(Module):
         return self.norm2(x + network(x))
 
 
-_ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu}
+_ACTIVATIONS: dict[str, Callable[[Operand], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "gelu_tanh": partial(F.gelu, approximate="tanh")}

@@ -20,6 +20,7 @@ from polymodel_conformance.corpus.generated import generated
 from polymodel_conformance.corpus.layers import layers
 from polymodel_conformance.corpus.losses import with_losses
 from polymodel_conformance.corpus.metrics import with_metrics
+from polymodel_conformance.corpus.models import with_models
 from polymodel_conformance.corpus.official import official
 from polymodel_conformance.corpus.special import special
 
@@ -32,6 +33,8 @@ PARTS: dict[str, Callable[[], Iterable[Entry]]] = {
     "layers in training": lambda: layers(training=True),
     "losses": with_losses,
     "metrics": with_metrics,
+    "models": lambda: with_models(training=False),
+    "models in training": lambda: with_models(training=True),
     "standard": official,
 }
 """Parts of the corpus by name. The last one comes with the onnx package and is another one in another version of it."""

@@ -1,4 +1,4 @@
-"""Level 2: vector-Jacobian products of operators, layers and losses with respect to every float input and parameter.
+"""Level 2: vector-Jacobian products of operators, layers, losses and models with respect to every float input and parameter.
 
 The cotangent is random on all outputs. A case that stands on a kink or a tie has no derivative and no verdict.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from polymodel.data import is_goal
 from polymodel_conformance.cases import Case, GraphCase
 from polymodel_conformance.corpus.differentiable import constant_values
 from polymodel_conformance.corpus.entry import Entry
 from polymodel_conformance.corpus.generated import generated
 from polymodel_conformance.corpus.layers import layers
 from polymodel_conformance.corpus.losses import with_losses
+from polymodel_conformance.corpus.models import with_models
 from polymodel_conformance.corpus.official import official
 from polymodel_conformance.families import FAMILY
 from polymodel_conformance.floor import UNITS
@@ -21,19 +23,21 @@ from polymodel_conformance.floor import UNITS
 def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
     """One case for each computation that has a derivative."""
     standard = () if profile == "smoke" else official()
-    for entry in (*generated(), *standard, *layers(training=True), *with_losses()):
+    small = () if profile == "smoke" else with_models(training=True)
+    for entry in (*generated(), *standard, *layers(training=True), *with_losses(), *small):
         case = case_of(entry, seed) if entry.within(profile) else None
         if case is not None:
             yield case
 
 
 def case_of(entry: Entry, seed: int = 0) -> GraphCase | None:
-    """The derivatives of a computation; None when it has none. Whole layers and losses must run on every backend."""
+    """The derivatives of a computation; None when it has none. Whole layers, losses and models must run on
+    every backend."""
     specs, group = entry.graph.specs, entry.name.partition("/")[0]
-    claimed = group not in ("layer", "loss")
+    claimed = group not in ("layer", "loss", "model")
     constant = constant_values(entry) if claimed else frozenset()
-    wrt = tuple(n for n in entry.differentiable if n != "target" and n not in constant)
-    if group == "loss":
+    wrt = tuple(n for n in entry.differentiable if not is_goal(n) and n not in constant)
+    if group in ("loss", "model"):
         outputs: tuple[str, ...] = ("loss",)
     elif group == "layer":
         outputs = tuple(o for o in entry.graph.outputs if o == "y")
@@ -44,5 +48,6 @@ def case_of(entry: Entry, seed: int = 0) -> GraphCase | None:
         return None
     tries = 1 if entry.official is not None else 8
     return GraphCase(
-        f"gradients/{entry.name}", 2, entry.graph, entry.draw, wrt, outputs, claimed=claimed, tries=tries, seed=seed
+        f"gradients/{entry.name}", 2, entry.graph, entry.draw, wrt, outputs, claimed=claimed, tries=tries, seed=seed,
+        kinks=group == "model",
     )

@@ -1,4 +1,4 @@
-"""Level 6: training of the reference models.
+"""Level 6: training of the reference models, and of every other model in a small size.
 
 Teacher-forced (the gate): every step starts from the rounded float64 state of the step before, so a backend answers for one
 step at a time, and a free-running optimizer's sensitivity to rounding hides nothing. Free: a few steps in a row, inside
@@ -21,6 +21,7 @@ from polymodel_conformance import cache, phases
 from polymodel_conformance.cases import Call, Case, Outcome, expectations, judged, measured
 from polymodel_conformance.client import Answer
 from polymodel_conformance.compare import Expected
+from polymodel_conformance.corpus.models import MODELS, QUICK, draw_of, goal_of, small
 from polymodel_conformance.floor import UNIT, Compute
 from polymodel_conformance.jobs import graph_key, pack_rule
 from polymodel_conformance.oracle.tape import Kinks, Noise
@@ -36,6 +37,8 @@ from polymodel_conformance.training import (
 
 LR = {"sgd": float(np.float32(0.01)), "adam": float(np.float32(1e-3))}
 BATCH = {"mlp": 16, "lenet": 8, "lstm": 4, "transformer": 2, "resnet18": 2}
+SMALL = {"smoke": 0, "quick": 1, "full": 5, "exhaustive": 5}
+"""Steps of the small models by profile."""
 STEPS = {"smoke": 2, "quick": 3, "full": 20, "exhaustive": 50}
 SMOKE = ("mlp", "lenet")
 ACCUMULATED = ("lenet", "transformer")
@@ -82,9 +85,21 @@ def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case
             trajectory = Trajectory(phases.training_of(word, rule), phases.batches_of(steps, seed), phases.LR)
             for number in range(1, steps + 1):
                 yield StepCase(f"trajectory/phases/{word}/{name}/step{number:02}", 6, "trajectory", trajectory, number)
+    yield from _small(profile, seed)
     for name in () if profile == "smoke" else ("mlp", "lstm"):
         batches = batches_of(name, FREE, seed)
         yield FreeCase(f"trajectory/{name}/free", training_of(name, optimizers()["sgd"]), batches, LR["sgd"])
+
+
+def _small(profile: str, seed: int) -> Iterator[Case]:
+    """Every model of polymodel.models, with SGD."""
+    for name in {"smoke": (), "quick": QUICK}.get(profile, tuple(MODELS)):
+        draw = draw_of(name)
+        training = Training(small(name).goal_graph(goal_of(name), training=True), "loss", optimizers()["sgd"])
+        batches = [dict(draw(100 + i + 1000 * seed)) for i in range(SMALL[profile])]
+        trajectory = Trajectory(training, batches, LR["sgd"], 2)
+        for number in range(1, len(batches) + 1):
+            yield StepCase(f"trajectory/small_{name}/sgd/step{number:02}", 6, "trajectory", trajectory, number)
 
 
 @final

@@ -1,0 +1,45 @@
+"""The scripts of examples/ about models, in their quick profile, on every backend."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.installed import NAMES, installed
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def script(name: str) -> ModuleType:
+    """An example as a module."""
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("backend", NAMES)
+def test_sequences_of_different_lengths_are_told_apart(backend: str) -> None:
+    assert script("japanese_vowels").main(["--quick", "--backend", installed(backend)]) > 0.9
+
+
+@pytest.mark.parametrize("backend", NAMES)
+def test_the_perplexity_of_text_falls(backend: str) -> None:
+    perplexities, written = script("char_language_model").main(["--quick", "--backend", installed(backend)])
+    assert perplexities == sorted(perplexities, reverse=True)
+    assert perplexities[-1] < 0.5 * perplexities[0]
+    assert written.startswith("The ")
+    assert len(written) == 24
+
+
+def test_models_of_three_backends_are_one(tmp_path: Path) -> None:
+    backends = [installed(b) for b in NAMES]
+    scores = script("ensemble").main(["--quick", "--backends", ",".join(backends), "--output", str(tmp_path)])
+    assert len(scores) == 6
+    assert scores["averaging"] > 0.8
+    assert len(list(tmp_path.glob("*.onnx"))) == 6
