@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from tests.installed import NAMES, installed
@@ -43,3 +44,13 @@ def test_models_of_three_backends_are_one(tmp_path: Path) -> None:
     assert len(scores) == 6
     assert scores["averaging"] > 0.8
     assert len(list(tmp_path.glob("*.onnx"))) == 6
+
+
+@pytest.mark.parametrize("backend", NAMES)
+def test_the_generator_learns_from_the_discriminator(backend: str) -> None:
+    history, images = script("dcgan").main(["--quick", "--backend", installed(backend)])
+    assert len(history) == 2
+    assert history[1]["judge_loss"] < history[0]["judge_loss"]
+    assert images.shape == (32, 1, 8, 8)
+    assert np.abs(images).max() <= 1
+    assert script("dcgan").grid(images).shape == (32, 64)
