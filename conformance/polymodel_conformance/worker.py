@@ -29,6 +29,7 @@ from polymodel.bodies import BODIES
 from polymodel.errors import Unsupported
 from polymodel.options import CompileOptions, Training
 from polymodel.registry import get_backend
+from polymodel_conformance import augmented
 from polymodel_conformance.jobs import unpack_graph, unpack_rule
 from polymodel_conformance.wire import Closed, Wire
 
@@ -174,6 +175,8 @@ def perform(
                 "mask": random.mask(1, "layer.mask", 5, (9, 11), 0.25),
                 "normal": random.generator(0, "init", "w").standard_normal(50),
             }
+        case "augmented":
+            return {}, augmented.batches()
         case "save":
             _assign(program, arrays)
             kept = state(program)

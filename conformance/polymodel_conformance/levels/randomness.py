@@ -1,9 +1,10 @@
-"""Level 4: random numbers are the same bits on every backend: initial values, dropout masks, shuffles."""
+"""Level 4: random numbers are the same bits on every backend: initial values, dropout masks, shuffles, augmented images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import final
 
 import numpy as np
@@ -15,6 +16,7 @@ from polymodel.optim import SGD
 from polymodel.options import Training
 from polymodel.spec import TensorSpec
 from polymodel.tensor import Tensor
+from polymodel_conformance import augmented
 from polymodel_conformance.cases import Call, Case, GraphCase, Outcome, judged
 from polymodel_conformance.compare import Expected
 from polymodel_conformance.jobs import Job
@@ -95,6 +97,8 @@ def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case
         "normal": random.generator(0, "init", "w").standard_normal(50),
     }
     yield BitsCase("randomness/generator", Job("random", small), draws)
+    if find_spec("PIL") is not None:
+        yield BitsCase("randomness/augmentation", Job("augmented", small), augmented.batches())
     model = Model(nn.Dropout(RATE), {"x": TensorSpec(("batch", 31))}, ["y"], 0)
     graph = model.training_graph("mse")
 

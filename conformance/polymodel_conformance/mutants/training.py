@@ -76,6 +76,11 @@ def _last_two(job: Job, found: Arrays) -> None:
     found["permutation"][-2:] = found["permutation"][-2:][::-1]
 
 
+def _mirrored(job: Job, found: Arrays) -> None:
+    """One image of one batch."""
+    found["5.1.x"][0] = found["5.1.x"][0, :, :, ::-1].copy()
+
+
 def _frozen(job: Job, found: Arrays) -> None:
     """The last parameter stays."""
     name = [n for n in found if n.startswith("parameters/")][-1]
@@ -106,6 +111,7 @@ RANDOMNESS: tuple[Mutant, ...] = (
     Mutant("dropout without its scale", "randomness/dropout", reply=each(lambda a: a * np.float32(1 - RATE))),
     Mutant("dropout does nothing", "randomness/dropout", reply=arrays(lambda job, a: a.update(y=np.array(job.arrays["feed/x"])))),
     Mutant("a shuffle with two places swapped", "randomness/generator", reply=arrays(_last_two)),
+    Mutant("one image of a batch mirrored", "randomness/augmentation", reply=arrays(_mirrored)),
     Mutant("initial values one ULP off", "randomness/initial/lenet", reply=each(lambda a: np.nextafter(a, np.float32(9)))),
     Mutant("initial values in another order", "randomness/initial/mlp", reply=each(
         lambda a: np.ascontiguousarray(a.reshape(-1)[::-1]).reshape(a.shape))),
