@@ -21,6 +21,7 @@ from polymodel.errors import DataError, GraphError
 from polymodel.graph import Graph
 from polymodel.metrics.base import StreamingMetric
 from polymodel.optim.gather import SHARE, SUM, Gathered, Gathering
+from polymodel.precision import FINITE
 from polymodel.spec import Dim, TensorSpec, bind_dims
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Parts:
             scalars = {**(rule.scalars(lr, step) if last else {}), SHARE: float(share)}
             result = self.program.run_step(self.gathered if last else self.gathering, feeds, scalars, step, masks)
             found.append({n: self.program.read(v) for n, v in result.items()})
-            if not math.isfinite(found[-1][self.training.loss]):
+            if not math.isfinite(found[-1][self.training.loss]) or not found[-1].get(FINITE, 1):
                 self.program.reset_slots(self.zeros)
                 return found[-1]
         return {n: self._together(n, [f[n] for f in found], shares) for n in found[0]}

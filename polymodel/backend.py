@@ -9,7 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import final
 
-from polymodel.errors import ConfigError, DeviceUnavailable
+from polymodel.carriers import carrier
+from polymodel.errors import ConfigError, DeviceUnavailable, Unsupported
 from polymodel.feeds import check_inputs, is_float
 from polymodel.graph import Graph
 from polymodel.options import Capabilities, CompileOptions, Training
@@ -55,6 +56,16 @@ class Backend(ABC):
     def capabilities(self) -> Capabilities:
         """What it can hold and do."""
 
+    def instead_of(self, dtype: str, device: str) -> str:
+        """What it does where products of a half type have no kernel that is faster than float32; "" where they have one.
+
+        Args:
+            dtype: "float16" or "bfloat16".
+            device: one of `devices()`.
+        """
+        carrier_type = carrier(dtype, self.capabilities().dtypes)
+        return "" if carrier_type == dtype else f"it holds {dtype} in {carrier_type} and rounds what every operator returns"
+
     @abstractmethod
     def threads(self) -> int:
         """Threads that one operator uses now."""
@@ -91,6 +102,8 @@ class Backend(ABC):
             raise ConfigError(f"compile={options.compile!r}: backend {self.name!r} knows {', '.join(known)}")
         if options.tf32 and not self.capabilities().tf32:
             raise ConfigError(f"tf32=True: backend {self.name!r} cannot be told to use TF32; leave it False")
+        if training is not None and training.scaling is not None and not self.capabilities().loss_scaling:
+            raise Unsupported(f"backend {self.name!r} cannot scale losses: use precision='bfloat16' or 'float32'")
         return self._compile(graph, self._device(device), training, options)
 
     def _device(self, asked: str) -> str:

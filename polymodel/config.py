@@ -19,6 +19,7 @@ from polymodel.models.catalog import check as check_model
 from polymodel.nn.init import get as get_initializer
 from polymodel.optim.base import Optimizer
 from polymodel.optim.named import get_clip, get_optimizer, get_schedule, innermost, unknown
+from polymodel.precision import get_precision
 from polymodel.registry import backends
 
 
@@ -62,6 +63,11 @@ def _metrics(value: Any) -> Any:
         raise ConfigError(f"expected a list of names, received {value!r}")
     for item in value:
         metrics.get(item)
+    return value
+
+
+def _precision(value: Any) -> Any:
+    get_precision(value)
     return value
 
 
@@ -181,6 +187,7 @@ class Config(Section):
     schedule: Annotated[Any, _full(get_schedule)] = None
     clip: Annotated[Any, _full(get_clip)] = None
     accumulate: int = Field(1, ge=1)
+    precision: Annotated[Any, AfterValidator(_precision)] = "float32"
     regularizers: Annotated[Any, AfterValidator(_regularizers)] = Field(default_factory=list)
     metrics: Annotated[Any, AfterValidator(_metrics)] = Field(default_factory=list)
     epochs: int = Field(10, ge=1)

@@ -116,3 +116,7 @@ class ArtifactError(PolymodelError):
 
 class VerificationError(ArtifactError):
     """An artifact whose runs disagree."""
+
+
+class PrecisionWarning(UserWarning):
+    """A backend has no kernels for a half type and does something slower instead."""

@@ -144,6 +144,7 @@ def build_trainer(config: Config, model: Model, backend: str | None = None, devi
         schedule=config.schedule,
         clip=config.clip,
         accumulate=config.accumulate,
+        precision=config.precision,
         regularizers=config.regularizers,
         backend=choose_backend(backend, config.backend),
         device=device or config.device,

@@ -32,6 +32,10 @@ class Compiled(Protocol):
     buffers: Any
     slots: Any
 
+    @property
+    def scalers(self) -> Any:
+        """Loss scales."""
+
     def slot_values(self) -> Arrays:
         """The slots at the start."""
 

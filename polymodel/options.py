@@ -10,6 +10,7 @@ from polymodel.graph import Graph
 from polymodel.optim.base import Optimizer
 from polymodel.optim.clip import Clip
 from polymodel.optim.gather import Gathered
+from polymodel.precision import LossScaling
 
 
 @final
@@ -51,6 +52,8 @@ class Training:
         optimizer: update rule.
         clip: gradient clipping.
         accumulate: how a batch is cut into parts whose gradients are added; None for a step over the batch at once.
+        scaling: how the loss is scaled before it is differentiated; None for as it is. A step then takes the scalar precision.SCALE
+            and returns precision.FINITE besides; when that is 0 it has changed nothing.
     """
 
     graph: Graph
@@ -59,6 +62,7 @@ class Training:
     metrics: tuple[str, ...] = ()
     clip: Clip | None = None
     accumulate: Accumulation | None = None
+    scaling: LossScaling | None = None
 
     @property
     def held_rule(self) -> Optimizer:
@@ -86,6 +90,7 @@ class Capabilities:
             for; None where it has code for newer ones too.
         tf32: whether CompileOptions.tf32 can be turned on.
         notes: true limits of the framework, for people.
+        loss_scaling: whether steps know Training.scaling.
         partial: whether operators, or calls of operators, may be missing. What such a backend refuses with Unsupported is
             "unclaimed" for the conformance suite; from any other backend it is an error.
     """
@@ -98,4 +103,5 @@ class Capabilities:
     tf32: bool = False
     dynamic_sizes: bool = True
     notes: tuple[str, ...] = field(default=())
+    loss_scaling: bool = False
     partial: bool = False

@@ -12,6 +12,7 @@ from polymodel import nonfinite
 from polymodel.batches import Feeds
 from polymodel.goal import LOSS
 from polymodel.phase import Phase
+from polymodel.precision import Scaler
 from polymodel.program import Program
 from polymodel.stored import Arrays
 
@@ -133,6 +134,11 @@ class Phases:
     def slot_values(self) -> Arrays:
         """The slots at the start."""
         return {f"{n}.{k}": a for n, p in self.programs.items() for k, a in p.slot_values().items()}
+
+    @property
+    def scalers(self) -> list[Scaler]:
+        """The loss scales of the phases that have one, in their order."""
+        return [s for p in self.programs.values() for s in p.scalers]
 
     def read(self, value: Any) -> np.ndarray:
         """What a step returned under a name, as a float64 array; waits for the device."""

@@ -18,6 +18,7 @@ from polymodel.options import CompileOptions, Training
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.specialize import required_inputs, required_values, specialize
 from polymodel.plan import Plan
+from polymodel.precision import SCALE, Scaler
 from polymodel.replay import ByTurns
 from polymodel.spec import TensorSpec, bind_dims, numpy_dtype
 from polymodel.stored import Arrays, Stored
@@ -48,6 +49,7 @@ class Program(Stored):
         if training is not None:
             check_trainable({n: training.graph.parameters[n] for n in training.graph.trainable}, backend)
         self.options = options
+        self.scaler = None if training is None or training.scaling is None else Scaler(training.scaling)
         self._compiled: dict[Any, Any] = {}
         self._level: dict[Any, int] = {}
         self._required: dict[Any, tuple[str, ...]] = {}
@@ -121,7 +123,7 @@ class Program(Stored):
     def train_step(self, inputs: Mapping[str, np.ndarray], *, lr: float, step: int) -> Mapping[str, SupportsFloat]:
         """One optimizer step.
 
-        When the loss is not finite, parameters, buffers and slots stay as they were.
+        When the loss is not finite, parameters, buffers and slots stay as they were; with a scaled loss also when a gradient is not.
 
         Args:
             inputs: arrays by input name, targets included.
@@ -136,8 +138,10 @@ class Program(Stored):
         if training is None:
             raise GraphError("this program was compiled without training: pass training= to compile")
         if training.accumulate is not None:
-            return self._parts.step(inputs, lr, step)
-        return self.run_step(training, inputs, training.optimizer.scalars(lr, step), step)
+            result: Mapping[str, SupportsFloat] = self._parts.step(inputs, lr, step)
+        else:
+            result = self.run_step(training, inputs, training.optimizer.scalars(lr, step), step)
+        return result if self.scaler is None else self.scaler.settle(result)
 
     @final
     def run_step(
@@ -179,8 +183,14 @@ class Program(Stored):
         for name, stream in streams.items():
             drawn = None if masks is None else masks[name]
             feeds[name] = stream.draw(self.options.seed, step, shapes[name]) if drawn is None else drawn
-        result: Mapping[str, SupportsFloat] = run(feeds, scalars)
+        scale = {} if self.scaler is None else {SCALE: self.scaler.scale}
+        result: Mapping[str, SupportsFloat] = run(feeds, {**scalars, **scale})
         return result
+
+    @property
+    def scalers(self) -> list[Scaler]:
+        """The state of the loss scale, if there is one."""
+        return [] if self.scaler is None else [self.scaler]
 
     @cached_property
     def _parts(self) -> Parts:

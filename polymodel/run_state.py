@@ -55,6 +55,8 @@ def load(trainer: Fitted, path: str | os.PathLike[str]) -> Checkpoint:
     program.parameters = dict(state.parameters)
     program.buffers = dict(state.buffers)
     program.slots = dict(state.slots)
+    for scaler, found in zip(program.scalers, record.get("loss_scales", ()), strict=False):
+        scaler.restore(found)  # another precision may go on from here
     trainer.step, trainer.epoch = int(record["step"]), int(record["epoch"])
     trainer.lr_factor = float(record.get("lr_factor", 1.0))
     trainer.history = History.from_json(record["history"])

@@ -32,6 +32,7 @@ from polymodel.options import CompileOptions, Training
 from polymodel.phase import Phase
 from polymodel.phase_graph import phase_graph
 from polymodel.phases import Phases
+from polymodel.precision import Precision, get_precision, warn_of_substitute
 from polymodel.program import Program
 from polymodel.registry import choose_backend, get_backend
 from polymodel.spec import TensorSpec
@@ -52,6 +53,7 @@ class TrainStep(Fitted):
         models: by name.
         phases: by name, in their order; at least one is done in every step.
         inputs: spec of everything that a batch holds, by name; name the batch size.
+        precision: as for Trainer; each phase has its own loss scale.
         backend, device, options: as for Trainer.
         seed: of shuffles, dropout masks and noise.
 
@@ -90,6 +92,7 @@ class TrainStep(Fitted):
         phases: Mapping[str, Phase],
         inputs: Mapping[str, TensorSpec],
         *,
+        precision: str | Mapping[str, Any] | Precision = "float32",
         backend: str | None = None,
         device: str = "auto",
         seed: int = 0,
@@ -108,16 +111,20 @@ class TrainStep(Fitted):
         self.epoch = 0
         self.lr_factor = 1.0
         self.streaming = {}
+        self.precision = get_precision(precision)
         options = options or CompileOptions()
         place = get_backend(choose_backend(backend))
         programs: dict[str, Program] = {}
         for name, phase in phases.items():
             graph = phase_graph(name, phase, models, inputs, training=True, randomness=options.randomness)
-            training = Training(graph, LOSS, phase.rule, tuple(n for n in graph.outputs if n != LOSS), phase.limit)
-            inference = phase_graph(name, phase, models, inputs, training=False)
+            graph = self.precision.apply(graph)
+            metrics = tuple(n for n in graph.outputs if n != LOSS)
+            training = Training(graph, LOSS, phase.rule, metrics, phase.limit, scaling=self.precision.scaling)
+            inference = self.precision.apply(phase_graph(name, phase, models, inputs, training=False))
             own = replace(options, seed=_seed(seed, name))
             programs[name] = place.compile(inference, device, training=training, options=own)
         self.program: Phases = Phases(phases, programs)
+        warn_of_substitute(self.precision, self.program)
         self.graph_hash = self.program.graph_hash
         self.scalar_names = tuple(f"{n}_{k}" for n, p in programs.items() for k in _returns(p))
         self.losses = (LOSS, *(f"{n}_{LOSS}" for n in phases))
@@ -286,7 +293,11 @@ class TrainStep(Fitted):
 
     def facts(self) -> dict[str, Any]:
         """See Fitted.facts."""
-        return {"optimizer": {"name": self.rule_name}, "phases": {n: p.facts() for n, p in self.phases.items()}}
+        return {
+            "optimizer": {"name": self.rule_name},
+            "phases": {n: p.facts() for n, p in self.phases.items()},
+            **self.precision.facts(list(self.program.programs.values())),
+        }
 
     def write_back(self) -> None:
         """Give the models the values on the device."""

@@ -31,6 +31,7 @@ from polymodel.optim.named import check_patterns, describe, get_clip, get_optimi
 from polymodel.optim.rates import rate
 from polymodel.optim.schedules import Schedule
 from polymodel.options import CompileOptions, Training
+from polymodel.precision import Precision, get_precision, warn_of_substitute
 from polymodel.program import Program
 from polymodel.registry import choose_backend, get_backend
 from polymodel.regularizers import Regularizer
@@ -60,6 +61,7 @@ class Trainer(Fitted):
         schedule: what the optimizer's learning rate is multiplied with over time; constant when None.
         clip: {"norm": x}, {"parameter_norm": x}, {"value": x} or an object of these; of the accumulated gradient.
         accumulate: parts that each batch is cut into, whose gradients are added; see polymodel.accumulation.
+        precision: "float32", "float16" (with a dynamic loss scale) or "bfloat16" for products, or a mapping; see polymodel.precision.
         backend: "torch", "tensorflow", "mxnet", ...; see polymodel.registry.choose_backend for the default.
         device: "cpu", "cuda", "cuda:N", or "auto" for a GPU where there is one.
         seed: of shuffles and dropout masks.
@@ -92,6 +94,7 @@ class Trainer(Fitted):
         schedule: str | Mapping[str, Any] | Schedule | None = None,
         clip: Mapping[str, Any] | Clip | None = None,
         accumulate: int = 1,
+        precision: str | Mapping[str, Any] | Precision = "float32",
         backend: str | None = None,
         device: str = "auto",
         seed: int = 0,
@@ -99,8 +102,7 @@ class Trainer(Fitted):
     ) -> None:
         self.model = model
         self.goal = make_goal(loss, metrics, output, loss_weights, [get_regularizer(r) for r in regularizers])
-        reported = self.goal.reported
-        self.metrics = tuple(m for a in self.goal.aims for m in a.metrics)
+        reported, self.metrics = self.goal.reported, tuple(m for a in self.goal.aims for m in a.metrics)
         self.metric_names = tuple(reported)
         self.scalar_names = tuple(n for n, m in reported.items() if m is None or m.scalar)
         self.streaming = {n: m for n, m in reported.items() if isinstance(m, StreamingMetric)}
@@ -113,26 +115,26 @@ class Trainer(Fitted):
         if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
             raise ConfigError(f"accumulate must be an integer of 1 or more, received {accumulate!r}")
         self.accumulate = accumulate
+        self.precision = get_precision(precision)
         self.seed = seed
         self.history = History()
-        self.step = 0
-        self.epoch = 0
-        self.lr_factor = 1.0
+        self.step, self.epoch, self.lr_factor = 0, 0, 1.0
         self.losses = (LOSS,)
         self.graph_hash = model.graph.hash
         self._place = (get_backend(choose_backend(backend)), device, options or CompileOptions())
         self._intake = Intake(self)
         self.program: Program = self._compile()
+        warn_of_substitute(self.precision, self.program)
 
     def _compile(self) -> Program:
         backend, device, options = self._place
-        graph = self.model.goal_graph(self.goal, training=True, randomness=options.randomness)
+        graph = self.precision.apply(self.model.goal_graph(self.goal, training=True, randomness=options.randomness))
         if not graph.trainable:
             raise GraphError("the model has no parameter to train: all are frozen, or there is none")
         check_patterns(self.optimizer, graph.trainable)
         parts = Accumulation(self.accumulate, self._intake.shares, self.streaming) if self.accumulate > 1 else None
-        training = Training(graph, LOSS, self.optimizer, self.metric_names, self.clip, parts)
-        inference = self.model.goal_graph(self.goal, training=False)
+        training = Training(graph, LOSS, self.optimizer, self.metric_names, self.clip, parts, self.precision.scaling)
+        inference = self.precision.apply(self.model.goal_graph(self.goal, training=False))
         return backend.compile(inference, device, training=training, options=replace(options, seed=self.seed))
 
     # -- training ---------------------------------------------------------------------------------------------------
@@ -377,6 +379,7 @@ class Trainer(Fitted):
             "schedule": describe(self.schedule),
             "clip": describe(self.clip),
             "accumulate": self.accumulate,
+            **self.precision.facts([self.program]),
             "loss": " + ".join(aim.loss.name for aim in self.goal.aims),
             "metrics": list(self.metric_names),
         }
@@ -390,6 +393,7 @@ class Trainer(Fitted):
         before, self.goal = self.program, replace(self.goal, weighted=True)
         self.program = self._compile()
         self.program.parameters, self.program.buffers, self.program.slots = before.parameters, before.buffers, before.slots
+        self.program.scaler = before.scaler
 
     def write_back(self) -> None:
         """Give the model the values on the device."""

@@ -46,8 +46,13 @@ class MXNetBackend(Backend):
     def capabilities(self) -> Capabilities:
         note = "GPUs need mxnet-cu112 and a card of sm_50 to sm_86"
         return Capabilities(
-            dtypes=NAMES, dynamic_sizes=False, cuda_note=note, cuda_architectures=_ARCHITECTURES, notes=_NOTES
+            dtypes=NAMES, loss_scaling=True, dynamic_sizes=False, cuda_note=note, cuda_architectures=_ARCHITECTURES, notes=_NOTES
         )
+
+    def instead_of(self, dtype: str, device: str) -> str:
+        if dtype == "float16" and device == "cpu":
+            return "it computes products and convolutions in float32 and rounds what they return to float16"
+        return super().instead_of(dtype, device)
 
     def threads(self) -> int:
         return compat.threads()

@@ -69,6 +69,14 @@ class Update(ABC):
         """Push the update of one step."""
 
     @final
+    def unscaled(self, scale: float) -> bool:
+        """Divide all gradients by a scale; False, and whatever gradients, where one is not finite."""
+        rows = [f.rows for f in self.gradients.flats]
+        for g in rows:
+            push("_npi_multiply_scalar", g, out=g, scalar=1 / scale, is_int=False)
+        return all(bool(push("all_finite", g).asnumpy().all()) for g in rows)
+
+    @final
     def read(self) -> dict[str, np.ndarray]:
         """Copies of the slots, named "SLOT/PARAMETER"."""
         return {f"{slot}/{n}": v for slot, state in self.slots.items() for n, v in state.read().items()}

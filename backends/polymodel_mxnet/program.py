@@ -14,6 +14,7 @@ from polymodel.graph import Graph
 from polymodel.options import CompileOptions, Training
 from polymodel.passes.specialize import specialize
 from polymodel.plan import Plan
+from polymodel.precision import FINITE, SCALE
 from polymodel.spec import bind_dims
 from polymodel_mxnet.compat import mxnet, translated, use_threads
 from polymodel_mxnet.dtypes import to_mxnet, to_numpy
@@ -144,16 +145,19 @@ class MXNetProgram(Program):
                 for name in unused:
                     update.gradients[name][...] = 0
                 if trained:
-                    results[0].backward()
+                    seed = np.full(results[0].shape, scalars.get(SCALE, 1.0), results[0].dtype)
+                    mxnet.autograd.backward(results[:1], [to_mxnet(seed, self.context)] if SCALE in scalars else None)
                 loss = float(results[0].asnumpy())
-            if math.isfinite(loss):
+            done = math.isfinite(loss) and (SCALE not in scalars or update.unscaled(scalars[SCALE]))
+            if done:
                 update.apply(scalars)
                 for target, new in zip(targets, results[len(returns) :], strict=True):
                     push("_copyto", new, out=target)
-            if first or not math.isfinite(loss):
+            if first or not done:
                 mxnet.nd.waitall()
                 first = False
-            return {returns[0]: loss, **{n: Scalar(r) for n, r in zip(returns[1:], results[1:], strict=False)}}
+            word = {FINITE: float(done)} if SCALE in scalars else {}
+            return {returns[0]: loss, **{n: Scalar(r) for n, r in zip(returns[1:], results[1:], strict=False)}, **word}
 
         return step
 

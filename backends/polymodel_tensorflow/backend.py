@@ -35,6 +35,7 @@ class TensorFlowBackend(Backend):
             dtypes=DTYPES,
             compile=_COMPILE,
             tf32=True,
+            loss_scaling=True,
             cuda_note="GPUs need the build 'tensorflow[and-cuda]' and an NVIDIA driver",
             notes=(
                 "threads are fixed when the first program of a process is compiled",
@@ -42,6 +43,15 @@ class TensorFlowBackend(Backend):
                 "the CUDA build is another distribution: pip install 'tensorflow[and-cuda]'",
             ),
         )
+
+    def instead_of(self, dtype: str, device: str) -> str:
+        if device == "cpu":
+            if dtype == "float16":
+                return "its CPU kernels convert each float16 to float32 and back, and grouped convolutions are computed in float32"
+            return ""
+        name = tf.config.list_physical_devices("GPU")[int(device.removeprefix("cuda:"))]
+        capability = tf.config.experimental.get_device_details(name).get("compute_capability", (8, 0))
+        return "cards before sm_80 convert each bfloat16 to float32 and back" if dtype == "bfloat16" and capability < (8, 0) else ""
 
     def threads(self) -> int:
         return intra_op_threads()

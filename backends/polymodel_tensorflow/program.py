@@ -12,6 +12,7 @@ from polymodel.errors import GraphError, ShapeError
 from polymodel.graph import Graph
 from polymodel.optim.gather import Gathered
 from polymodel.plan import Plan
+from polymodel.precision import FINITE, SCALE
 from polymodel.spec import TensorSpec, bind_dims, numpy_dtype
 from polymodel_tensorflow import optimizers
 from polymodel_tensorflow.compat import tf, use_tf32
@@ -140,8 +141,10 @@ class TensorFlowProgram(Program):
         jit = self._jit(plan, training=True)
         names = training.graph.trainable
         dtype = _common_dtype(training.graph, names)
-        scalar_names = list(training.optimizer.scalars(training.optimizer.lr, 1))
+        scaled = training.scaling is not None
+        scalar_names = [*training.optimizer.scalars(training.optimizer.lr, 1), *([SCALE] if scaled else [])]
         returns, loss_name = training.returns, training.loss
+        names_out = (*returns, *([FINITE] if scaled else []))
 
         def body(scalars: Any, *tensors: Any) -> list[Any]:
             feeds = self._feeds(plan, fed, tensors)
@@ -149,14 +152,20 @@ class TensorFlowProgram(Program):
             loss = values.get(loss_name)
             used = [n for n in names if n in feeds]
             gradients = {n: tf.zeros_like(self.variables["parameters"][n]) for n in names}
-            pairs = zip(used, tf.gradients(loss, [feeds[n][0] for n in used]), strict=True)
+            by_name = dict(zip(scalar_names, tf.unstack(scalars), strict=True))
+            seed = [tf.cast(by_name[SCALE], loss.dtype)] if scaled else None
+            pairs = zip(used, tf.gradients(loss, [feeds[n][0] for n in used], seed), strict=True)
             gradients.update((n, tf.convert_to_tensor(g)) for n, g in pairs if g is not None)
+            finite = tf.math.is_finite(loss)
+            if scaled:
+                for gradient in gradients.values():
+                    finite &= tf.reduce_all(tf.math.is_finite(gradient))
+                gradients = {n: g * (1 / by_name[SCALE]) for n, g in gradients.items()}
             if not isinstance(training.optimizer, Gathered):  # which clips what it has put together
                 gradients = optimizers.clipped(training.clip, gradients, dtype)
             updates = [(self.variables["buffers"][b], values.get(n)) for b, n in training.graph.updates.items()]
-            by_name = dict(zip(scalar_names, tf.unstack(scalars), strict=True))
-            self._update(training, gradients, updates, by_name, dtype, tf.math.is_finite(loss), jit)
-            return [tf.identity(values.get(n)) for n in returns]
+            self._update(training, gradients, updates, by_name, dtype, finite, jit)
+            return [*(tf.identity(values.get(n)) for n in returns), *([tf.cast(finite, tf.float32)] if scaled else [])]
 
         specs = [TensorSpec((len(scalar_names),), dtype), *(plan.inputs[n] for n in fed)]
         function = self.trace(body, specs, jit)
@@ -165,7 +174,7 @@ class TensorFlowProgram(Program):
         def run(feeds: Mapping[str, np.ndarray], scalars: Mapping[str, float]) -> Mapping[str, SupportsFloat]:
             if scalars != last[0]:
                 last[:] = [scalars, tf.constant(list(scalars.values()), dtype)]
-            return dict(zip(returns, function(last[1], *[tf.convert_to_tensor(feeds[n]) for n in fed]), strict=True))
+            return dict(zip(names_out, function(last[1], *[tf.convert_to_tensor(feeds[n]) for n in fed]), strict=True))
 
         return run
 

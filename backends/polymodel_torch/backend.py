@@ -34,6 +34,7 @@ class TorchBackend(Backend):
             dtypes=NAMES,
             compile=frozenset({"native", "inductor"}),
             tf32=True,
+            loss_scaling=True,
             cuda_note="" if torch.version.cuda else "this build of PyTorch has no CUDA",
             notes=(
                 "float16 and bfloat16 are computed on the CPU by slow kernels",
@@ -41,6 +42,12 @@ class TorchBackend(Backend):
                 "inductor needs a C++ compiler on the CPU",
             ),
         )
+
+    def instead_of(self, dtype: str, device: str) -> str:
+        if device != "cpu":
+            old = dtype == "bfloat16" and torch.cuda.get_device_capability(device) < (8, 0)
+            return "cards before sm_80 convert each bfloat16 to float32 and back" if old else ""
+        return "its CPU kernels convert each float16 to float32 and back" if dtype == "float16" else ""
 
     def threads(self) -> int:
         return int(torch.get_num_threads())

@@ -13,6 +13,7 @@ from polymodel.backend import Arrays, Backend, CompileOptions, Gradients, Predic
 from polymodel.errors import ShapeError
 from polymodel.graph import Graph
 from polymodel.plan import Plan
+from polymodel.precision import FINITE, SCALE
 from polymodel_torch.compat import default_threads, deterministic, torch, use_tf32, use_threads
 from polymodel_torch.dtypes import to_numpy, to_torch, torch_dtype
 from polymodel_torch.inductor import compiled
@@ -129,8 +130,16 @@ class TorchProgram(Program):
                 if not on_cpu:
                     skip = (~torch.isfinite(loss.detach())).to(torch.float32)
                 elif not math.isfinite(loss.item()):
-                    return result
-                gradients = self._backward(loss, leaves)
+                    return result if training.scaling is None else {**result, FINITE: 0.0}
+                gradients = self._backward(loss, leaves, scalars.get(SCALE))
+                if SCALE in scalars:
+                    found = torch.zeros((), dtype=torch.float32, device=self.device)
+                    torch._amp_foreach_non_finite_check_and_unscale_(gradients, found, torch.full_like(found, 1 / scalars[SCALE]))
+                    skip = found if skip is None else torch.maximum(skip, found)
+                    result[FINITE] = 1.0 - skip
+                    if on_cpu and found.item():
+                        return result
+                    skip = None if on_cpu else skip
                 update(gradients, scalars, skip)
                 self._replace(buffers, outputs[count:], skip)
                 return result
@@ -191,11 +200,12 @@ class TorchProgram(Program):
         tensor = to_torch(np.asarray(array), self.device)
         return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
-    def _backward(self, loss: torch.Tensor, leaves: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Gradients of all leaves; zeros where the loss does not depend on one."""
+    def _backward(self, loss: torch.Tensor, leaves: list[torch.Tensor], scale: float | None = None) -> list[torch.Tensor]:
+        """Gradients of all leaves, times a scale; zeros where the loss does not depend on one."""
         if not loss.requires_grad or not leaves:
             return [torch.zeros_like(p) for p in leaves]
-        found = torch.autograd.grad(loss, leaves, allow_unused=True)
+        seed = None if scale is None else torch.full_like(loss, scale)
+        found = torch.autograd.grad(loss, leaves, seed, allow_unused=True)
         return [torch.zeros_like(p) if g is None else g for g, p in zip(found, leaves, strict=True)]
 
     @staticmethod

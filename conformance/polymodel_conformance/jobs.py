@@ -17,9 +17,10 @@ from polymodel.graph import Graph, RandomStream
 from polymodel.optim.base import Optimizer
 from polymodel.optim.clip import Clip
 from polymodel.options import Training
+from polymodel.precision import LossScaling
 from polymodel.spec import TensorSpec
 
-_TRUSTED = ("polymodel.optim.", "polymodel_conformance.")
+_TRUSTED = ("polymodel.optim.", "polymodel.precision", "polymodel_conformance.")
 
 
 @final
@@ -49,6 +50,7 @@ class Job:
         if self.training is not None:
             text += graph_key(self.training.graph) + repr((pack_rule(self.training.optimizer), self.training.returns))
             text += repr(None if self.training.clip is None else pack_rule(self.training.clip))
+            text += "" if self.training.scaling is None else repr(self.training.scaling)
             text += "" if self.training.accumulate is None else f"in {self.training.accumulate.parts} parts"
         text += repr((self.options.get("seed", 0), self.options.get("tf32", False)))
         return hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -105,7 +107,7 @@ def unpack_graph(prefix: str, header: Mapping[str, Any], arrays: Mapping[str, np
     )
 
 
-def pack_rule(rule: Optimizer | Clip) -> dict[str, Any]:
+def pack_rule(rule: Optimizer | Clip | LossScaling) -> dict[str, Any]:
     """An update rule or clipping as its class and fields."""
     packed: dict[str, Any] = _packed(rule)
     return packed
@@ -155,6 +157,7 @@ def pack_job(job: Job) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             "metrics": training.metrics,
             "optimizer": pack_rule(training.optimizer),
             "clip": None if training.clip is None else pack_rule(training.clip),
+            "scaling": None if training.scaling is None else pack_rule(training.scaling),
             "parts": None if training.accumulate is None else training.accumulate.parts,
         }
     return header, arrays

@@ -125,6 +125,7 @@ def program_for(
             optimizer=unpack_rule(packed["optimizer"]),
             metrics=tuple(packed["metrics"]),
             clip=unpack_rule(packed["clip"]) if packed["clip"] else None,
+            scaling=unpack_rule(packed["scaling"]) if packed["scaling"] else None,
             accumulate=Accumulation(packed["parts"]) if packed["parts"] else None,
         )
     asked = header["options"]

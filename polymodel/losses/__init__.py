@@ -58,7 +58,8 @@ def apply(loss: str | Mapping[str, Any] | Loss, output: Tensor, target: Operand 
     given = target.tensor()
     if given.rank != want.rank or given.dtype != want.dtype:
         raise ShapeError(f"loss {made.name!r} of an output {output.spec} wants a target {want}, received {given.spec}")
-    return made.build(b, output, given, weight)
+    with b.scope("loss"):  # mixed precision leaves what stands there in float32
+        return made.build(b, output, given, weight)
 
 
 def get(loss: str | Mapping[str, Any] | Loss) -> Loss:

@@ -1,5 +1,5 @@
-"""Level 10: half precision. float16 and bfloat16 values and derivatives of operators, and float32 networks whose products
-are computed in half.
+"""Level 10: half precision. float16 and bfloat16 values and derivatives of operators, and a float32 network in mixed precision, as
+passes/mixed_precision.py makes it, whose steps in float16 have a scaled loss.
 
 The oracle is the float64 meaning on the inputs as they were rounded to half; the limits are those of float32. What changes is the
 unit roundoff, 2^-11 and 2^-8, and only where something is stored: sums are declared to be gathered in float32, so a backend
@@ -9,18 +9,20 @@ that gathers them in half does not pass.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import final
 
 import numpy as np
 
 from polymodel import nn
-from polymodel.builder import current_builder
 from polymodel.model import Model
 from polymodel.nn import Module
 from polymodel.nn import functional as F
 from polymodel.optim import SGD
 from polymodel.options import Training
+from polymodel.passes.mixed_precision import mixed_precision
+from polymodel.precision import LossScaling
 from polymodel.spec import TensorSpec
 from polymodel.tensor import Tensor
 from polymodel_conformance.cases import Case, GraphCase
@@ -47,47 +49,43 @@ def entries() -> tuple[Entry, ...]:
 
 
 @final
-class _Mixed(Module[Tensor]):
-    """A convolution and a product in half between casts; parameters, BatchNorm and everything else in float32.
+class _Network(Module[Tensor]):
+    """Everything that the policy speaks of: products, what follows them, BatchNorm, dropout, a reduction, softmax."""
 
-    Args:
-        half: element type of the products.
-    """
-
-    def __init__(self, half: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.half = half
-        self.kernel = nn.Parameter((6, 3, 3, 3))
-        self.norm = nn.BatchNorm2d(6)
-        self.weight = nn.Parameter((6, 5))
-        self.bias = nn.Parameter((5,))
+        self.conv, self.norm = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6)
+        self.second, self.drop = nn.Conv2d(6, 6, 3, padding=1), nn.Dropout(0.25)
+        self.query, self.scale, self.head = nn.Linear(6, 6), nn.LayerNorm(6), nn.Linear(6, 5)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, 3, height, width) to (batch, 5)."""
-        b = current_builder()
-        y = b.op("Conv", F.cast(x, self.half), F.cast(self.kernel, self.half), pads=[1, 1, 1, 1])
-        y = F.tanh(self.norm(F.cast(y, "float32")))  # a ReLU would have kinks too near to decide
-        y = F.flatten(b.op("GlobalAveragePool", y))
-        return F.cast(F.cast(y, self.half) @ F.cast(self.weight, self.half), "float32") + self.bias
+        y = F.tanh(self.norm(self.conv(x)))  # a ReLU would have kinks too near to decide
+        y = self.drop(F.sigmoid(self.second(y)) + y)
+        places = F.permute(F.reshape(y, (0, 6, 63)), (0, 2, 1))
+        weights = F.softmax(self.query(places) @ F.permute(places, (0, 2, 1)), -1)
+        return self.head(self.scale(F.mean(weights @ places, 1)))
 
 
 def _mixed(half: str, profile: str, seed: int) -> Iterator[Case]:
-    model = Model(_Mixed(half), {"x": TensorSpec(("batch", 3, 9, 7))}, ["y"], 0)
+    model = Model(_Network(), {"x": TensorSpec(("batch", 3, 9, 7))}, ["y"], 0)
     rng = np.random.default_rng(12)
     random = {n: (v + 0.3 * rng.standard_normal(v.shape)).astype(v.dtype) for n, v in model.values.items() if "norm" not in n}
     model.values = {**model.values, **random}
-    train = model.training_graph("cross_entropy")
+    train = mixed_precision(model.training_graph("cross_entropy"), half)
 
     def draw(seed: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([seed, 13])
         x = rng.standard_normal((4, 3, 9, 7)).astype(np.float32)
         return {"x": x, "target": rng.integers(0, 5, 4)}
 
-    name, unit = f"precision/mixed_{half}", UNITS[half]
-    yield GraphCase(f"{name}/values", 10, model.graph, draw, family=FAMILY, claimed=False, seed=seed, unit=unit)
+    name, unit, graph = f"precision/mixed_{half}", UNITS[half], mixed_precision(model.graph, half)
+    yield GraphCase(f"{name}/values", 10, graph, draw, family=FAMILY, claimed=False, seed=seed, unit=unit)
     wrt = (*train.trainable, "x")
     yield GraphCase(f"{name}/gradients", 10, train, draw, wrt, ("loss",), family=FAMILY, claimed=False, seed=seed, unit=unit)
-    trajectory = Trajectory(Training(train, "loss", SGD(LR, momentum=0.9)), [draw(seed + i) for i in range(3)], LR, unit=unit)
+    plain = Training(train, "loss", SGD(LR, momentum=0.9))
+    scaled = replace(plain, scaling=LossScaling(1024.0, 1.0, 1.0) if half == "float16" else None)
+    trajectory = Trajectory(scaled, [draw(seed + i) for i in range(3)], LR, unit=unit)
     for number in range(1, 2 if profile == "smoke" else 4):
         yield StepCase(f"{name}/step{number}", 10, FAMILY, trajectory, number)
 
