@@ -48,6 +48,10 @@ def test_the_whole_path(backend: str, tmp_path: Path) -> None:
     assert set(step) == {"loss", "accuracy"}
     assert all(type(v) is float for v in step.values())
 
+    pm.data.write_images(tmp_path / "train.rec", zip((127 + 60 * x[:64, 0]).clip(0, 255).astype(np.uint8), y, strict=False))
+    records = pm.data.RecordDataset(tmp_path / "train.rec", channels=1)
+    trainer.fit(pm.data.Loader(records, 64, transforms=[{"random_crop": {"size": 8, "padding": 1}}, "mirror"]), epochs=1)
+
     path = tmp_path / "net.onnx"
     trainer.export(path)
     graph = pm.load_onnx(path)

@@ -1,4 +1,4 @@
-"""A run that is killed again and again; started by test_kill.py.
+"""A run with augmentation, dropout, a schedule and an average that is killed again and again; started by test_kill.py.
 
 Each start forks a child that resumes from the newest checkpoint of FOLDER and saves after every step. This process
 loads the framework once, and kills its child after a random time, KILLS times; then the last child may finish.
@@ -20,6 +20,7 @@ import numpy as np
 import polymodel as pm
 from polymodel import checkpoint, nn
 from polymodel.callbacks import Checkpoints
+from polymodel.data import ArrayDataset, Loader
 
 SAMPLES, EPOCHS, BATCH = 64, 60, 8
 
@@ -27,13 +28,16 @@ SAMPLES, EPOCHS, BATCH = 64, 60, 8
 def fit(folder: Path | None, width: int) -> pm.Trainer:
     """The run, from the newest checkpoint of a folder if there is one."""
     rng = np.random.default_rng(0)
-    data = rng.standard_normal((SAMPLES, 6)).astype(np.float32), rng.integers(0, 3, SAMPLES)
-    module = nn.Sequential(nn.Linear(6, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.1), nn.Linear(width, 3))
-    model = pm.Model(module, {"x": pm.TensorSpec(("batch", 6))}, ["logits"])
-    trainer = pm.Trainer(model, "cross_entropy", pm.optim.SGD(0.01, momentum=0.9), backend="torch", device="cpu")
+    images = ArrayDataset(rng.integers(0, 256, (SAMPLES, 5, 4), np.uint8), rng.integers(0, 3, SAMPLES))
+    module = nn.Sequential(nn.Flatten(), nn.Linear(6, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.1), nn.Linear(width, 3))
+    model = pm.Model(module, {"x": pm.TensorSpec(("batch", 1, 3, 2))}, ["logits"])
+    optimizer = {"name": "sgd", "lr": 0.01, "momentum": 0.9, "ema": 0.99}
+    schedule = {"name": "cosine", "length": EPOCHS}
+    trainer = pm.Trainer(model, "cross_entropy", optimizer, schedule=schedule, backend="torch", device="cpu")
     saving = [] if folder is None else [Checkpoints(folder, every_steps=1, keep=2)]
     newest = None if folder is None else checkpoint.latest(folder)
-    trainer.fit(data, epochs=EPOCHS, batch_size=BATCH, callbacks=saving, resume=newest, progress=False)
+    with Loader(images, BATCH, transforms=[{"random_crop": {"size": [3, 2], "padding": 1}}, "mirror"]) as loader:
+        trainer.fit(loader, epochs=EPOCHS, callbacks=saving, resume=newest, progress=False)
     return trainer
 
 
