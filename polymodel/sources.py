@@ -44,6 +44,8 @@ def open_source(
         inputs_, target = read(str(section.place), inputs, section.target, target_spec, section.scale, kind=kind, skip=skip)
         if not transforms:
             return inputs_, target
+        if len(inputs) > 1:
+            raise DataError(f"transforms are for images of one input, the model has the inputs {', '.join(inputs)}: leave them out")
         (images,) = inputs_.values() if isinstance(inputs_, Mapping) else (inputs_,)
         return ArrayDataset(images, target, f"{section.place}, sample")
     (spec,) = inputs.values() if len(inputs) == 1 else (None,)

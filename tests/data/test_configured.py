@@ -212,5 +212,8 @@ def test_images_for_a_model_of_several_inputs(work: Path) -> None:
         "        self.a = pm.nn.Linear(2, 2)\n    def forward(self, x, y):\n        return self.a(x + y)\n\ndef build():\n"
         "    spec = pm.TensorSpec(('batch', 2))\n    return pm.Model(Two(), {'x': spec, 'y': spec}, ['z'])\n"
     )
+    np.savez(work / "two.npz", x=np.zeros((3, 2), np.float32), y=np.zeros((3, 2), np.float32), target=np.zeros(3, np.int64))
+    with pytest.raises(DataError, match="transforms are for images of one input, the model has the inputs x, y"):
+        splits(work, {"source": "two.npz", "transforms": ["mirror"]}, model={"factory": str(work / "net.py") + ":build"})
     with pytest.raises(DataError, match=r"has images but the model has the inputs x, y: use a \.npz file"):
         splits(work, {"source": "a.rec"}, model={"factory": str(work / "net.py") + ":build"})
