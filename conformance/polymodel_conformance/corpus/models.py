@@ -62,7 +62,7 @@ def _variational(rng: Rng) -> dict[str, np.ndarray]:
 MODELS: dict[str, tuple[dict[str, Any], Any, Draw]] = {
     "vgg11": ({"width": 2, "image": 32, "hidden": 8, "classes": 4}, "cross_entropy", _images(3, 32, 4)),
     "vgg16": ({"width": 2, "image": 32, "hidden": 8, "classes": 4}, "cross_entropy", _images(3, 32, 4)),
-    "resnet18": ({"width": 8, "blocks": (2, 1, 1, 1), "image": 16, "classes": 4}, "cross_entropy", _images(3, 16, 4)),
+    "resnet18": ({"width": 4, "blocks": (2, 1, 1, 1), "image": 16, "classes": 4}, "cross_entropy", _images(3, 16, 4)),
     "resnet34": ({"width": 8, "blocks": (2, 1, 2, 1), "image": 64, "classes": 4}, "cross_entropy", _images(3, 64, 4)),
     "resnet50": ({"width": 2, "image": 64, "blocks": (2, 1, 2, 1), "classes": 4}, "cross_entropy", _images(3, 64, 4)),
     "mobilenet_v2": (
