@@ -11,12 +11,13 @@ import pytest
 
 from polymodel_conformance.wild import __main__ as command
 from polymodel_conformance.wild.desk import Desk
-from polymodel_conformance.wild.findings import record
+from polymodel_conformance.wild.findings import read, record
 from polymodel_conformance.wild.judge import Judge
-from polymodel_conformance.wild.page import script_of
-from polymodel_conformance.wild.script import ROUTES, program, script
+from polymodel_conformance.wild.page import page, script_of
+from polymodel_conformance.wild.script import ROUTES, across, program, script
 from polymodel_conformance.wild.sweep import RESULTS, Sweep, subjects
 
+DOCS = Path(__file__).parents[2] / "docs"
 MODULE = """
 import numpy as np
 import torch
@@ -44,6 +45,8 @@ def test_subjects_have_names_of_their_own_and_programs() -> None:
     assert len(every) > 900
     assert len({(s.family, s.name) for s in every}) == len(every)
     for subject in every:
+        if subject.family == "keras":
+            compile(across(subject), subject.name, "exec")
         for route in ROUTES:
             if subject.family in route.families:
                 compile(program(subject, route), subject.name, "exec")
@@ -115,6 +118,7 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
     assert command.main(arguments) == 0
     first = json.loads(capsys.readouterr().out)
     assert first["counts"] == {"torch.onnx": {"agree": 2}}
+    assert first["planned"] == {"torch.onnx": 2}
 
     def no_more(*_: object) -> Any:
         raise AssertionError("it was judged already")
@@ -162,3 +166,20 @@ def test_programs_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
         command.main(["--script", "Nothing() on 4"])
     with pytest.raises(SystemExit):
         command.main(["--from-record"])
+
+
+def test_the_page_is_that_of_the_record() -> None:
+    found = read(DOCS / "findings.json")
+    assert page(found) == (DOCS / "findings.md").read_text(encoding="utf-8")
+    assert {*found["planned"]} == {r.name for r in ROUTES}
+
+
+def test_what_is_known_to_exist_was_found() -> None:
+    groups = read(DOCS / "findings.json")["groups"]
+
+    def names(outcome: str, kind: str) -> str:
+        return " ".join(n for g in groups if (g["outcome"], g["kind"]) == (outcome, kind) for n in g["names"])
+
+    assert "padding='same'" in names("differ", "AveragePooling2D")
+    assert "bicubic" in names("differ", "UpSampling2D")
+    assert "'gelu'" in names("invalid", "Dense")

@@ -107,10 +107,11 @@ def _channels_last(x: torch.Tensor) -> torch.Tensor:
     """The same values in channels-last memory.
 
     With one channel or one pixel both formats are the same memory, and PyTorch leaves the strides of the other one,
-    by which kernels then choose: the strides are written out.
+    by which kernels then choose: the strides are written out. Not where torch.onnx looks: it exports as_strided as if the
+    memory were contiguous, with other values.
     """
     n, c, h, w = x.shape
     x = x.contiguous(memory_format=torch.channels_last)
-    if x.requires_grad:
+    if x.requires_grad or torch.jit.is_tracing() or torch.compiler.is_exporting():
         return x
     return torch.as_strided(x, (n, c, h, w), (c * h * w, 1, w * c, c))

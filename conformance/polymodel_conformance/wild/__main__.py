@@ -42,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error("--from-record needs --page FOLDER")
         found = read(given.page / "findings.json")
     else:
-        found = record(Sweep(given.folder, given.only, given.route, given.packages).run(), COMMAND)
+        sweep = Sweep(given.folder, given.only, given.route, given.packages)
+        found = record(sweep.run(), COMMAND, sweep.planned)
     if given.page is not None:
         (given.page / "findings.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         (given.page / "findings.md").write_text(page(found), encoding="utf-8")

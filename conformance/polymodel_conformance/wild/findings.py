@@ -15,12 +15,13 @@ SCHEMA = "polymodel-findings/1"
 _VARIES = re.compile(r"[%']?[\w/.:]*\d[\w/.:]*")
 
 
-def record(results: Sequence[Mapping[str, Any]], command: str) -> dict[str, Any]:
+def record(results: Sequence[Mapping[str, Any]], command: str, planned: Mapping[str, int] | None = None) -> dict[str, Any]:
     """What a sweep found, as plain values.
 
     Args:
         results: of `Sweep.run`.
         command: that made them.
+        planned: number of subjects by route, of a whole sweep.
     """
     counts: dict[str, Counter[str]] = {}
     versions: dict[str, str] = {}
@@ -34,6 +35,7 @@ def record(results: Sequence[Mapping[str, Any]], command: str) -> dict[str, Any]
         "schema": SCHEMA,
         "command": command,
         "versions": dict(sorted(versions.items())),
+        "planned": dict(planned or {}),
         "counts": {route: dict(sorted(c.items())) for route, c in counts.items()},
         "groups": [_told(members) for _, members in sorted(groups.items())],
     }

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 from polymodel.artifact.load import load_onnx
-from polymodel.errors import ArtifactError, PolymodelError
+from polymodel.errors import PolymodelError
 from polymodel.graph import Graph
 from polymodel_conformance.comparison.report import Compared
 from polymodel_conformance.comparison.run import compare
@@ -22,6 +22,11 @@ AGREE, DIFFER, RUNTIME_DIFFERS, SUITE = "agree", "differ", "ONNX Runtime differs
 NOT_BUILT, NOT_EXPORTED, INVALID = "not built", "not exported", "invalid"
 REFUSED, NOT_JUDGED, CRASH = "not run by ONNX Runtime", "not judged", "crash"
 TOLD = 300
+
+
+@final
+class _OtherInputs(Exception):
+    """A file that takes other inputs than the module."""
 
 
 @final
@@ -73,10 +78,10 @@ class Judge:
             graph = load_onnx(file)
             side = GraphSide("file", graph, RUNTIME, self._ask(), str(file))
             found = compare(model, side, _named(graph, arrays), layers=False)
-        except ArtifactError as error:
-            return _found(NOT_JUDGED, error)
-        except PolymodelError as error:
+        except _OtherInputs as error:
             return _found(DIFFER, error)
+        except PolymodelError as error:
+            return _found(NOT_JUDGED, error)
         return _verdict(found)
 
     def close(self) -> None:
@@ -92,7 +97,7 @@ class Judge:
 
 def _named(graph: Graph, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     if len(arrays) != len(graph.inputs):
-        raise PolymodelError(f"the file has the inputs {', '.join(graph.inputs) or 'none'}, the module takes {len(arrays)}")
+        raise _OtherInputs(f"the file has the inputs {', '.join(graph.inputs) or 'none'}, the module takes {len(arrays)}")
     return dict(zip(graph.inputs, arrays, strict=True))
 
 
@@ -115,6 +120,6 @@ def _plain(value: float) -> float | None:
 
 def _found(outcome: str, error: BaseException) -> dict[str, Any]:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return {"outcome": outcome, "why": f"{type(error).__name__}: {' '.join(lines)}"[:TOLD]}
+    return {"outcome": outcome, "why": f"{type(error).__name__.strip('_')}: {' '.join(lines)}"[:TOLD]}
 
 

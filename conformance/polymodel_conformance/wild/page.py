@@ -17,7 +17,7 @@ from polymodel_conformance.wild.judge import (
     RUNTIME_DIFFERS,
     SUITE,
 )  # fmt: skip
-from polymodel_conformance.wild.script import ACROSS, ROUTES, program
+from polymodel_conformance.wild.script import ACROSS, ROUTES, across, program
 from polymodel_conformance.wild.sweep import subjects
 
 _HEAD = """# Found in the wild
@@ -72,10 +72,13 @@ def script_of(name: str, route: str = "") -> str:
 
 def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     there = [o for o in _ORDER if any(o in c for c in record["counts"].values())]
-    yield "| route | " + " | ".join(there) + " |"
-    yield "|---|" + "---|" * len(there)
-    for route, counts in record["counts"].items():
-        yield f"| {route} | " + " | ".join(str(counts.get(o, 0)) for o in there) + " |"
+    yield "| route | judged | " + " | ".join(there) + " |"
+    yield "|---|---|" + "---|" * len(there)
+    for route in dict.fromkeys((*record["counts"], *record["planned"])):
+        counts = record["counts"].get(route, {})
+        whole = record["planned"].get(route)
+        judged = f"{sum(counts.values())}" + (f" of {whole}" if whole is not None else "")
+        yield f"| {route} | {judged} | " + " | ".join(str(counts.get(o, 0)) for o in there) + " |"
     for outcome, title in _SAID.items():
         groups = [g for g in record["groups"] if g["outcome"] == outcome]
         if groups:
@@ -98,18 +101,16 @@ def _table(outcome: str, groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _scripts(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """One for each class, on the first of its routes; the module against the file of the other has that of the other too."""
+    """One for each class, on the first of its routes, and one for both backends where they differ."""
     by_name = {(s.family, s.name): s for s in subjects()}
     seen = set()
     for g in groups:
         subject = by_name.get((g["family"], g["names"][0]))
-        if (g["family"], g["kind"]) in seen or subject is None:
+        if (g["family"], g["kind"], g["route"] == ACROSS) in seen or subject is None:
             continue
-        seen.add((g["family"], g["kind"]))
-        route = next(r for r in ROUTES if r.name == ("keras on tensorflow" if g["route"] == ACROSS else g["route"]))
-        yield from ("", f"### {g['kind']}: {g['route']}", "", "```python", program(subject, route).rstrip(), "```")
-        if g["route"] == ACROSS:
-            yield from ("", 'With `KERAS_BACKEND` = "torch" the same lines give other numbers: the module against this file.')
+        seen.add((g["family"], g["kind"], g["route"] == ACROSS))
+        text = across(subject) if g["route"] == ACROSS else program(subject, next(r for r in ROUTES if r.name == g["route"]))
+        yield from ("", f"### {g['kind']}: {g['route']}", "", "```python", text.rstrip(), "```")
 
 
 def _number(value: float | None) -> str:

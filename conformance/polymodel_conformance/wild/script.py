@@ -34,6 +34,9 @@ class Route:
 
 
 _KERAS = '    model.export(path, format="onnx", verbose=False)\n'
+_FIXED = '''    specs = [keras.InputSpec(shape=a.shape, dtype=a.dtype.name) for a in inputs]
+    model.export(path, format="onnx", verbose=False, input_signature=specs if len(specs) == 1 else [specs])
+'''
 _TORCH = "    torch.onnx.export(model, tuple(map(torch.from_numpy, inputs)), path, {options})\n"
 _TF = '''    import tensorflow as tf
     import tf2onnx
@@ -44,7 +47,7 @@ _TF = '''    import tensorflow as tf
 ROUTES = (
     Route("keras on tensorflow", ("keras",), "tensorflow", True, _KERAS),
     Route("keras on torch", ("keras",), "torch", True, _KERAS),
-    Route("keras on torch, fixed batch", ("keras",), "torch", False, _KERAS),
+    Route("keras on torch, fixed sizes", ("keras",), "torch", False, _FIXED),
     Route("torch.onnx", ("torch.nn", "model"), "torch", False, _TORCH.format(options="dynamo=True, verbose=False")),
     Route("torch.onnx, legacy", ("torch.nn", "model"), "torch", False, _TORCH.format(options="dynamo=False")),
     Route("tf2onnx", ("model",), "tensorflow", False, _TF),
@@ -61,11 +64,37 @@ def script(subject: Subject, route: Route) -> str:
 
 def program(subject: Subject, route: Route) -> str:
     """A script that shows what it finds, with the framework, onnx and onnxruntime."""
-    setting = f'import os\n\nos.environ["KERAS_BACKEND"] = "{route.process}"\n' if subject.family == "keras" else ""
+    settings = [f'os.environ["KERAS_BACKEND"] = "{route.process}"'] if subject.family == "keras" else []
+    settings += [_ONEDNN] if route.process == "tensorflow" else []
+    setting = "\n".join(["import os", "", *settings, ""]) if settings else ""
     native = _NATIVE["keras" if subject.family == "keras" else route.process]
     return f"{setting}{script(subject, route)}{_SHOW.format(native=native)}"
 
 
+_ONEDNN = 'os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"'  # as workers have it; by default the processor decides
+
+
+def across(subject: Subject) -> str:
+    """A script that runs a Keras layer on both backends, with the same weights and inputs, and shows how they differ."""
+    return f"{_BOTH}{_keras(subject, ROUTES[0])}np.savez(sys.argv[1], *{_NATIVE['keras']})\n"
+
+
+_BOTH = """import os
+import subprocess
+import sys
+
+if len(sys.argv) == 1:  # each backend in a process of its own
+    import numpy as np
+
+    for backend in ("tensorflow", "torch"):
+        subprocess.run([sys.executable, __file__, backend], check=True)
+    a, b = np.load("tensorflow.npz"), np.load("torch.npz")
+    for n in a.files:
+        print(a[n].shape, b[n].shape, abs(a[n] - b[n]).max() if a[n].shape == b[n].shape else "")
+    sys.exit()
+os.environ["KERAS_BACKEND"] = sys.argv[1]
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+"""
 _NATIVE = {
     "keras": "[keras.ops.convert_to_numpy(t) for t in keras.tree.flatten(model(inputs[0] if len(inputs) == 1 else inputs))]",
     "torch": "[t.detach().numpy() for t in torch.utils._pytree.tree_leaves(model(*map(torch.from_numpy, inputs)))]",
@@ -92,11 +121,8 @@ def _arrays(subject: Subject) -> str:
 
 
 def _keras(subject: Subject, route: Route) -> str:
-    def placed(array: str) -> str:
-        size = f"{array}.shape[1:]" if route.batch else f"batch_shape={array}.shape"
-        return f"keras.Input({size}, dtype={array}.dtype.name)"
-
     single = len(subject.arrays) == 1
+    placed = "keras.Input({0}.shape[1:], dtype={0}.dtype.name)".format
     x = placed("inputs[0]") if single else f"[{placed('a')} for a in inputs]"
     given = "inputs[0]" if single else "inputs"
     return f"""import keras

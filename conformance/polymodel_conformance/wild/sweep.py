@@ -44,6 +44,11 @@ class Sweep:
         self._subjects = [s for s in subjects() if re.search(only, s.name)]
         self._desks: dict[str, Desk] = {}
 
+    @property
+    def planned(self) -> dict[str, int]:
+        """Number of subjects by route, judged or not."""
+        return {r.name: sum(s.family in r.families for s in self._subjects) for r in self._routes}
+
     def run(self, quiet: bool | None = None) -> list[dict[str, Any]]:
         """Judge what has not been judged.
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+import polymodel as pm
+from polymodel import nn
 from polymodel.backend import Backend
 from polymodel.builder import Builder
 from polymodel.errors import ArtifactError
@@ -83,3 +85,16 @@ def test_a_name_may_begin_another(backend: Backend) -> None:
     assert set(program.native.state_dict()) == {"a", "a.b", "c..d/e:0"}
     program.native.load_state_dict({n: 2 * t for n, t in program.native.state_dict().items()})
     np.testing.assert_array_equal(program.predict({"x": np.zeros(2, np.float32)})["y"], [6, 6])
+
+
+@pytest.mark.parametrize("dynamo", [True, False])
+@pytest.mark.filterwarnings("ignore")  # what exporters warn of is theirs
+def test_what_torch_exports_of_it_means_the_same(tmp_path: Path, dynamo: bool) -> None:
+    """Memory formats are not in a file: strides that are written out would be exported as other values."""
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(128, 5))
+    model = pm.Model(layers, {"x": pm.TensorSpec(("batch", 3, 8, 8))}, ["y"])
+    module = pm.compile(model.graph, backend="torch").native
+    x = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    torch.onnx.export(module, (torch.from_numpy(x),), str(tmp_path / "net.onnx"), dynamo=dynamo, input_names=["x"])
+    found = pm.compare(module, tmp_path / "net.onnx", {"x": x}, layers=False)
+    assert found.passed, found.verdict
