@@ -162,14 +162,14 @@ class MadeCase(Case):
 
 
 def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
-    """Numbers, hashes, planted faults; the tests of the standard are not hashed in the shortest profile.
+    """Numbers, hashes, planted faults; the tests of the standard and the models are not hashed in the shortest profile.
 
     Mutants, which the full profile plants too, are a score of their own: see `run`.
     """
     for level, fewest in FEWEST[profile].items():
         yield CountCase(f"integrity/count/level{level:02}", level, profile, fewest)
     for part in digest.PARTS:
-        if part != "standard" or profile != "smoke":
+        if profile != "smoke" or part not in ("standard", "models", "models in training"):
             yield CorpusCase(f"integrity/corpus/{part.replace(' ', '_')}", part)
     for entry in generated():
         if entry.name in SPOILED:
