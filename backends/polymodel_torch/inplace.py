@@ -5,7 +5,8 @@ when
 
 1. nothing else reads it and it is no output of the plan;
 2. it is a whole tensor that its producer made, not a view, and the producer's derivative does not need it;
-3. the result has its shape and element type.
+3. it is computed anew in every run, not once of constants when lowering;
+4. the result has its shape and element type.
 
 The rewritten calls are ("polymodel", "ReluInPlace") and ("polymodel", "AddInPlace"), which overwrite their first input.
 """
@@ -25,7 +26,7 @@ _OVERWRITABLE = frozenset({"Conv", "BatchNormalization", "MaxPool"})
 
 def overwrite(plan: Plan) -> Plan:
     """Rewrite every Relu and Add that may overwrite an input."""
-    producers: dict[str, Node] = {n: node for node in plan.nodes for n in node.output_names[:1]}
+    producers = _producers(plan)
     uses = plan.uses
     nodes = []
     for node in plan.nodes:
@@ -33,6 +34,17 @@ def overwrite(plan: Plan) -> Plan:
             node = _rewrite(node, producers, uses)
         nodes.append(node)
     return replace(plan, nodes=tuple(nodes))
+
+
+def _producers(plan: Plan) -> dict[str, Node]:
+    """Which call makes a value that changes from run to run, by the name of its first output."""
+    changing = set(plan.inputs)
+    found = {}
+    for node in plan.nodes:
+        if not node.input_names or not changing.isdisjoint(node.input_names):
+            changing.update(node.output_names)
+            found[node.output_names[0]] = node
+    return found
 
 
 def _rewrite(node: Node, producers: Mapping[str, Node], uses: Mapping[str, int]) -> Node:

@@ -26,6 +26,8 @@ def reverse_sequence(b: Body, node: Node, x: str, lengths: str) -> str:
     time, batch = (int(node.attr(a)) % node.rank() for a in ("time_axis", "batch_axis"))
     if time == batch:
         raise GraphError(f"{node}: time_axis and batch_axis are both {time}, expected two different axes")
+    if 0 in node.shape():
+        return x
     steps = np.arange(node.dim(0, time))
     ends = b.reshape(b.cast(lengths, "int64"), (node.dim(0, batch), 1))
     step = b.constant(steps, "int64")

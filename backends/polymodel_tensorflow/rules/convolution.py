@@ -96,12 +96,12 @@ def _depthwise(x: Any, w: Any, strides: list[int], dilations: list[int], pads: P
 
 
 def _is_same(x: Any, w: Any, strides: list[int], dilations: list[int], pads: Pads) -> bool:
-    """Whether the pads are those of TensorFlow's SAME."""
+    """Whether the pads are those of TensorFlow's SAME, which conv3d has wrong where a stride leads out of the image."""
     for n, k, s, d, (before, after) in zip(x.shape[1:-1], w.shape[:-2], strides, dilations, pads, strict=True):
         if s > 1 and n is None:
             return False
-        total = d * (k - 1) if s == 1 else max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
-        if (before, after) != (total // 2, total - total // 2):
+        total = d * (k - 1) if s == 1 else (-(-n // s) - 1) * s + d * (k - 1) + 1 - n
+        if total < 0 or (before, after) != (total // 2, total - total // 2):
             return False
     return True
 
@@ -149,6 +149,8 @@ def conv_transpose(node: Node, x: Any, w: Any, b: Any = None) -> Any:
     extra = list(node.attr("output_padding") or (0,) * rank)
     size = [node.dim(0, i + 2) for i in range(rank)]
     full = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(size, strides, dilations, kernel, strict=True)]
+    if None in x.shape[1:]:
+        x = tf.ensure_shape(x, [x.shape[0], *size, w.shape[-1]])
     y = _full_transpose(x, w, strides, dilations, full, groups)
     crops = _crops(node, full, extra, size, strides)
     y = padded(y, [(0, max(e - c[1], 0)) for e, c in zip(extra, crops, strict=True)])

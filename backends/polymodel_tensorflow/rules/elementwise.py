@@ -14,6 +14,7 @@ from typing import Any
 from polymodel.feeds import is_float
 from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf
+from polymodel_tensorflow.rules.grappler import unswapped
 from polymodel_tensorflow.rules.table import TABLE
 
 _UNARY: dict[str, tuple[int, Callable[[Any], Any]]] = {
@@ -154,7 +155,10 @@ def power(node: Node, a: Any, b: Any) -> Any:
             return tf.square(a)
     base, exponent_type = node.dtype(0), node.dtype(1)
     if is_float(base):
-        return tf.pow(a, tf.cast(b, a.dtype))
+        b = tf.cast(b, a.dtype)
+        if node.is_const(1) and (node.const(1) == 0).any():  # the kernel's derivative is 0 * a^-1, NaN at 0
+            a = tf.where(b == 0, tf.ones([], a.dtype), a)
+        return tf.pow(a, b)
     if is_float(exponent_type):
         return tf.cast(tf.pow(tf.cast(a, tf.float64), tf.cast(b, tf.float64)), a.dtype)
     return tf.cast(tf.pow(tf.cast(a, tf.int64), tf.cast(b, tf.int64)), a.dtype)
@@ -291,7 +295,7 @@ def softmax_of(x: Any, axis: int = -1) -> Any:
     rounds them, and summed in float32."""
     if x.dtype not in NARROW or tf.config.list_physical_devices("GPU"):
         return tf.nn.softmax(x, axis=axis)
-    powers = tf.exp(x - tf.reduce_max(x, axis, keepdims=True))
+    powers = tf.exp(x - tf.reduce_max(unswapped(x), axis, keepdims=True))
     return powers / tf.cast(tf.reduce_sum(tf.cast(powers, tf.float32), axis, keepdims=True), powers.dtype)
 
 
@@ -303,4 +307,4 @@ def log_softmax(node: Node, x: Any) -> Any:
 @TABLE.rule("Hardmax", since=13)
 def hardmax(node: Node, x: Any) -> Any:
     axis = node.axis()
-    return tf.one_hot(tf.argmax(x, axis), tf.shape(x)[axis], axis=axis, dtype=x.dtype)
+    return tf.one_hot(tf.argmax(unswapped(x), axis), tf.shape(x)[axis], axis=axis, dtype=x.dtype)

@@ -15,6 +15,7 @@ import numpy as np
 from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf
 from polymodel_tensorflow.rules.convolution import Pads, padded, window
+from polymodel_tensorflow.rules.grappler import unswapped
 from polymodel_tensorflow.rules.table import TABLE, never_empty
 
 
@@ -65,7 +66,7 @@ def max_pool(node: Node, x: Any) -> Any:
     if node.has_output(1):
         return _with_indices(node, x, wide, kernel, strides, dilations, pads)
     if _native(wide, dilations):
-        return _pool(tf.nn.max_pool1d, tf.nn.max_pool2d, tf.nn.max_pool3d)(wide, kernel, strides, "VALID")
+        return _pool(tf.nn.max_pool1d, tf.nn.max_pool2d, tf.nn.max_pool3d)(unswapped(wide, rectified=True), kernel, strides, "VALID")
     return reduce(tf.maximum, _taps(wide, kernel, strides, dilations))
 
 
@@ -146,4 +147,4 @@ def global_average_pool(node: Node, x: Any) -> Any:
 
 @TABLE.rule("GlobalMaxPool", since=1)
 def global_max_pool(node: Node, x: Any) -> Any:
-    return tf.reduce_max(x, list(range(1, node.rank() - 1)), keepdims=True)
+    return tf.reduce_max(unswapped(x), list(range(1, node.rank() - 1)), keepdims=True)

@@ -102,13 +102,14 @@ def _scan(cell: Cell, z: Any, state: State, lengths: Any) -> tuple[Any, State]:
             hidden.append(h)
         return tf.stack(hidden), state
     steps = tf.shape(z)[0]
-    array = tf.TensorArray(z.dtype, size=steps, element_shape=state[0].shape)
+    shapes = [tf.TensorShape([z.shape[1] if z.shape[1] == s.shape[0] else None, *s.shape[1:]]) for s in state]
+    array = tf.TensorArray(z.dtype, size=steps, element_shape=shapes[0])
 
     def body(t: Any, filled: Any, *old: Any) -> tuple[Any, ...]:
         h, new = masked(t, z[t], old)
         return (t + 1, filled.write(t, h), *new)
 
-    invariants = (tf.TensorShape([]), tf.TensorShape(None), *(s.shape for s in state))
+    invariants = (tf.TensorShape([]), tf.TensorShape(None), *shapes)
     _, array, *last = tf.while_loop(
         lambda t, *_: t < steps,
         body,
@@ -120,7 +121,7 @@ def _scan(cell: Cell, z: Any, state: State, lengths: Any) -> tuple[Any, State]:
     hidden = tf.raw_ops.TensorListStack(
         input_handle=array.flow, element_shape=tf.shape(state[0]), element_dtype=z.dtype, num_elements=-1
     )
-    return tf.ensure_shape(hidden, [length, *state[0].shape]), tuple(last)
+    return tf.ensure_shape(hidden, [length, *shapes[0]]), tuple(last)
 
 
 def _projected(x: Any, w: Any, bias: Any) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from polymodel.feeds import is_float
 from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf
+from polymodel_tensorflow.rules.grappler import unswapped
 from polymodel_tensorflow.rules.table import TABLE, product, sizes
 
 _NARROW = frozenset({"int8", "int16", "uint8"})
@@ -42,7 +43,7 @@ def _sum(x: Any, axes: Any, keep: bool) -> Any:
 
 def _log_sum_exp(x: Any, axes: Any, keep: bool) -> Any:
     """Shifted by the maximum, which is taken as 0 where it is not finite, so that infinities come out right."""
-    top = tf.reduce_max(x, axes, keepdims=True)
+    top = tf.reduce_max(unswapped(x), axes, keepdims=True)
     top = tf.stop_gradient(tf.where(tf.math.is_finite(top), top, tf.zeros_like(top)))
     result = tf.math.log(_sum(tf.exp(x - top), axes, True)) + top
     return result if keep else tf.squeeze(result, axes)
@@ -61,8 +62,8 @@ def _log_sum(x: Any, axes: Any, keep: bool) -> Any:
 _REDUCE: dict[str, Callable[[Any, Any, bool], Any]] = {
     "ReduceSum": _sum,
     "ReduceMean": lambda x, axes, keep: tf.reduce_mean(x, axes, keepdims=keep),
-    "ReduceMax": lambda x, axes, keep: tf.reduce_max(x, axes, keepdims=keep),
-    "ReduceMin": lambda x, axes, keep: tf.reduce_min(x, axes, keepdims=keep),
+    "ReduceMax": lambda x, axes, keep: tf.reduce_max(unswapped(x), axes, keepdims=keep),
+    "ReduceMin": lambda x, axes, keep: tf.reduce_min(unswapped(x), axes, keepdims=keep),
     "ReduceProd": lambda x, axes, keep: tf.reduce_prod(x, axes, keepdims=keep),
     "ReduceL1": lambda x, axes, keep: _sum(tf.abs(x), axes, keep),
     "ReduceL2": _norm2,
@@ -119,7 +120,7 @@ _register()
 def arg_extreme(node: Node, x: Any) -> Any:
     axis = node.axis()
     find = tf.argmax if node.op_type == "ArgMax" else tf.argmin
-    x = _wide(node, x)
+    x = unswapped(_wide(node, x))
     if node.attr("select_last_index"):
         index = sizes(x)[axis] - 1 - tf.cast(find(tf.reverse(x, [axis]), axis), tf.int32)
     else:

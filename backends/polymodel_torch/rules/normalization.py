@@ -19,9 +19,25 @@ def batch_norm(node: Node, x: Any, scale: Any, bias: Any, mean: Any, var: Any) -
     if not node.attr("training_mode"):
         return _inference_batch_norm(x, scale, bias, mean, var, eps)
     if not node.has_output(1) and not node.has_output(2) and node.spec(1).shape != (0,):
-        return torch.batch_norm(x, scale, bias, None, None, True, 0.0, eps, torch.backends.cudnn.enabled)
+        return _batch_norm(x, scale, bias, None, None, True, 0.0, eps)
     triple = _training_batch_norm(x, scale, bias, mean, var, eps, momentum)
     return triple[0], triple[1], triple[2]
+
+
+@leaf
+def _batch_norm(
+    x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor, mean: torch.Tensor | None, var: torch.Tensor | None,
+    training: bool, momentum: float, eps: float,
+) -> torch.Tensor:
+    """torch.batch_norm with one axis for all places where it would have a wrong derivative.
+
+    Its kernel takes an array with an axis of size 1 for channels last where the strides allow it, and then mixes up the
+    elements of input and gradient when only one of them looks so (docs/framework-bugs.md).
+    """
+    odd = x.dim() > 3 and 1 in x.shape and torch.is_grad_enabled()
+    flat = x.flatten(2) if odd else x
+    y = torch.batch_norm(flat, scale, bias, mean, var, training, momentum, eps, torch.backends.cudnn.enabled)
+    return y.view(x.shape) if odd else y
 
 
 @leaf
@@ -29,7 +45,7 @@ def _inference_batch_norm(
     x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor, mean: torch.Tensor, var: torch.Tensor, eps: float
 ) -> torch.Tensor:
     if mean.numel() and not (mean.requires_grad or var.requires_grad):
-        return torch.batch_norm(x, scale, bias, mean, var, False, 0.0, eps, torch.backends.cudnn.enabled)
+        return _batch_norm(x, scale, bias, mean, var, False, 0.0, eps)
     # torch's kernel has no derivative by the statistics, and raises without channels.
     shape = (1, x.shape[1], *[1] * (x.dim() - 2))
     factor = scale * torch.rsqrt(var + eps)
@@ -50,7 +66,7 @@ def _training_batch_norm(
         return x + 0, mean + 0, var + 0
     scratch = torch.zeros((2, x.shape[1]), dtype=mean.dtype, device=mean.device)
     batch_mean, batch_var = scratch[0], scratch[1]
-    y = torch.batch_norm(x, scale, bias, batch_mean, batch_var, True, 1.0, eps, torch.backends.cudnn.enabled)
+    y = _batch_norm(x, scale, bias, batch_mean, batch_var, True, 1.0, eps)
     with torch.no_grad():
         count = x.numel() // x.shape[1]
         # A single element has no unbiased variance (0/0); its biased one is 0.

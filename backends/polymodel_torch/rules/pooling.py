@@ -89,8 +89,18 @@ def average_pool(node: Node, x: Any) -> Any:
         raise Unsupported(f"{node}: PyTorch pools over 1 to 3 spatial axes, received {rank}")
     plain = win.begin == win.end and all(2 * p <= k for p, k in zip(win.begin, win.kernel, strict=True))
     if plain and not ceil and set(win.dilations) == {1}:
+        if rank == 3:
+            return _average_pool_3d(x, win, inside)
         return _AVERAGE[rank](x, win.kernel, win.strides, win.begin, False, inside)
     return _average_pool(x, win, ceil, inside)
+
+
+@leaf
+def _average_pool_3d(x: torch.Tensor, win: Window, inside: bool) -> torch.Tensor:
+    """PyTorch refuses a window longer than the input, even where padding makes it fit."""
+    if any(k > n for k, n in zip(win.kernel, x.shape[2:], strict=True)):
+        return _average_pool(x, win, False, inside)
+    return _AVERAGE[3](x, win.kernel, win.strides, win.begin, False, inside)
 
 
 @leaf
