@@ -69,6 +69,48 @@ FOUND: Mapping[str, tuple[Make, Mapping[str, np.ndarray]]] = {
         lambda b, x, s, t, m, v: b.ops("BatchNormalization", x, s, t, m, v, outputs=3, training_mode=1),
         {"x": real(7, 0, 3, 2), **{n: real(0) for n in "stmv"}},
     ),
+    "a sum with the largest elements of a constant": (
+        lambda b, x: b.op("Add", x, b.op("MaxPool", real(2, 1, 3), kernel_shape=[2])), {"x": real(2, 1, 1)}
+    ),
+    "sequences without elements backwards": (
+        lambda b, x, n: b.op("ReverseSequence", x, n), {"x": real(3, 2, 0), "n": np.array([1, 3])}
+    ),
+    "means of windows longer than the volume": (
+        lambda b, x: b.op("AveragePool", x, kernel_shape=[1, 1, 3], auto_pad="SAME_LOWER"), {"x": real(2, 3, 1, 3, 2)}
+    ),
+    "nothing to the power of nothing": (
+        lambda b, x: (b.op("Pow", x, np.float32(0)), b.op("Pow", x, np.array([0, 2, 3], np.float32))), {"x": np.zeros(3, np.float32)}
+    ),
+    "the largest value of a function of a later part": (
+        lambda b, x: b.op("ReduceMax", b.op("Sigmoid", b.ops("Split", x, outputs=3, axis=1, num_outputs=3)[2]), np.array([-1])),
+        {"x": real(4, 3, 5)},
+    ),
+    "largest values of windows of a function of a later part": (
+        lambda b, x: b.op("MaxPool", b.op("Relu", b.ops("Split", x, outputs=3, axis=1, num_outputs=3)[2]), kernel_shape=[2]),
+        {"x": real(4, 3, 5)},
+    ),
+    "the place of the largest of equal signs": (
+        lambda b, x: b.op("ArgMax", b.op("Sign", x), axis=0), {"x": np.array([[-1, 1, 2, -3], [-2, 3, 1, -1]], np.float32)}
+    ),
+    "the smallest of what is partly no number": (lambda b, x: b.op("ReduceMin", b.op("Log", x)), {"x": np.abs(real(3, 5)) + 0.1}),
+    "a volume whose stride leads out of it": (
+        lambda b, x, w: b.op("Conv", x, w, strides=[3, 2, 2]), {"x": real(2, 3, 3, 5, 2), "w": real(2, 3, 1, 1, 2)}
+    ),
+    "normalized states of a recurrence in two directions": (
+        lambda b, x, r, s, t: b.op(
+            "BatchNormalization",
+            b.ops(
+                "RNN", x, real(2, 1, 1), r, None, np.array([6, 5, 7, 2, 5], np.int32),
+                outputs=2, hidden_size=1, direction="bidirectional",
+            )[0],
+            s, t, real(2), np.array([1.5, 0.5], np.float32),
+        ),
+        {"x": real(7, 5, 1), "r": real(2, 1, 1), "s": real(2), "t": real(2)},
+    ),
+    "a convolution of few channels by one element": (
+        lambda b, x, w: b.op("Conv", x, w, strides=[1, 3]), {"x": real(2, 3, 9, 9), "w": real(3, 3, 1, 1)}
+    ),
+    "Softsign of a constant number": (lambda b, x: b.op("Mul", x, b.op("Softsign", np.float32(0.3))), {"x": real(3)}),
 }
 
 
@@ -135,3 +177,24 @@ def test_products_of_nothing_with_a_bias(backend: Backend, sizes: tuple[int, int
     feeds = {"x": real(rows, inner), "w": real(inner, columns), "c": real(columns)}
     for got in backend.compile(b.finish(), "cpu").predict(feeds).values():
         np.testing.assert_allclose(got, feeds["x"] @ feeds["w"] + feeds["c"], rtol=1e-5, atol=1e-6)
+
+
+def test_channels_that_only_the_weight_of_a_deconvolution_tells(backend: Backend) -> None:
+    b = Builder()
+    x, w = b.input("x", TensorSpec(("a", "b"), "float32")), real(3, 2, 3)
+    b.output("y", b.op("ConvTranspose", b.op("Relu", b.op("Expand", x, np.array([2, 1, 3]))), w, strides=[3], group=3))
+    program, data = backend.compile(b.finish(), "cpu"), np.abs(real(3, 1))
+    want = np.einsum("ci,cok->coik", np.broadcast_to(data, (3, 3)), w).reshape(1, 6, 9)
+    np.testing.assert_allclose(program.predict({"x": data})["y"], np.broadcast_to(want, (2, 6, 9)), rtol=1e-6)
+
+
+def test_a_state_of_one_sequence_where_their_number_is_unknown(backend: Backend) -> None:
+    b = Builder()
+    x = b.input("x", TensorSpec(("time", "batch", 3), "float32"))
+    w, r, state = real(1, 2, 3), real(1, 2, 2), real(1, 1, 2)
+    b.output("y", b.ops("RNN", x, w, r, None, None, state, outputs=2, hidden_size=2)[0])
+    program, data = backend.compile(b.finish(), "cpu"), real(4, 1, 3)
+    want = state[:, 0]
+    for step in data:
+        want = np.tanh(step @ w[0].T + want @ r[0].T)
+    np.testing.assert_allclose(program.predict({"x": data})["y"][-1, 0], want, rtol=1e-5)

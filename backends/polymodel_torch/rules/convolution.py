@@ -19,12 +19,13 @@ _TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.co
 def conv(node: Node, x: Any, w: Any, b: Any = None) -> Any:
     win = window(node, kernel=node.shape(1)[2:])
     function = _kernel(node, _CONV, win)
+    if not _skips(node, win) and win.begin == win.end:
+        return function(x, w, b, win.strides, win.begin, win.dilations, int(node.attr("group")))
+    if any(win.begin) or any(win.end):
+        x = torch.constant_pad_nd(x, [p for pair in reversed(win.pads) for p in pair])
     if _skips(node, win):
         x = x[(slice(None), slice(None), *(slice(None, None, s) for s in win.strides))]
         win = replace(win, strides=(1,) * len(win.kernel))
-    if win.begin == win.end:
-        return function(x, w, b, win.strides, win.begin, win.dilations, int(node.attr("group")))
-    x = torch.constant_pad_nd(x, [p for pair in reversed(win.pads) for p in pair])
     return function(x, w, b, win.strides, 0, win.dilations, int(node.attr("group")))
 
 
@@ -58,8 +59,7 @@ def _skips(node: Node, win: Window) -> bool:
 
     With fewer than 8 channels in channels-last memory the derivative by the kernel writes beyond its memory: docs/framework-bugs.md.
     """
-    few = node.shape(1)[1] < 8 and int(node.attr("group")) == 1
-    return few and set(win.kernel) == {1} and max(win.strides) > 1 and not any((*win.begin, *win.end))
+    return node.shape(1)[1] < 8 and set(win.kernel) == {1} and max(win.strides) > 1
 
 
 def _kernel(node: Node, kernels: dict[int, Any], win: Window) -> Any:
