@@ -149,13 +149,10 @@ def power(node: Node, a: Symbol, b: Symbol) -> Symbol:
             value = float(node.const(1).reshape(()))
             if value == 2.0:
                 return op("_npi_square", a)
-            if value == 0.0:  # the kernel's derivative is 0 * a^-1, NaN at 0
-                a = op("BlockGrad", a)
-            if math.isfinite(value):
+            if value != 0.0 and math.isfinite(value):
                 return op("_npi_power_scalar", a, scalar=value, is_int=False)
         b = b if exponent == kind else cast(b, kind)
-        if node.is_const(1) and (node.const(1) == 0).any():
-            a = select(b != 0.0, a, 1.0, kind)
+        a = select(b != 0.0, a, 1.0, kind) if node.is_const(1) and not node.const(1).all() else a  # 0 a^-1 is NaN at 0
         if exponent != kind or node.is_const(1) or current_trace().purpose == "predict":
             return op("_npi_power", a, b)
         # d(a^b)/db is 0 at a = 0; the kernel computes 0 * log(0) there, which is NaN

@@ -14,8 +14,7 @@ from typing import Any
 from polymodel.feeds import is_float
 from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf
-from polymodel_tensorflow.rules.grappler import unswapped
-from polymodel_tensorflow.rules.table import TABLE
+from polymodel_tensorflow.rules.table import TABLE, unswapped
 
 _UNARY: dict[str, tuple[int, Callable[[Any], Any]]] = {
     "Abs": (6, tf.abs),

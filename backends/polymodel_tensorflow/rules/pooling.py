@@ -15,8 +15,7 @@ import numpy as np
 from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf
 from polymodel_tensorflow.rules.convolution import Pads, padded, window
-from polymodel_tensorflow.rules.grappler import unswapped
-from polymodel_tensorflow.rules.table import TABLE, never_empty
+from polymodel_tensorflow.rules.table import TABLE, never_empty, unswapped
 
 
 def _geometry(node: Node) -> tuple[list[int], list[int], list[int], Pads, list[int]]:

@@ -13,8 +13,7 @@ import numpy as np
 from polymodel.feeds import is_float
 from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf
-from polymodel_tensorflow.rules.grappler import unswapped
-from polymodel_tensorflow.rules.table import TABLE, product, sizes
+from polymodel_tensorflow.rules.table import TABLE, product, sizes, unswapped
 
 _NARROW = frozenset({"int8", "int16", "uint8"})
 

@@ -49,3 +49,37 @@ def product(dims: Sequence[Any]) -> Any:
     for dim in dims:
         result = dim if isinstance(result, int) and result == 1 else result * dim
     return result
+
+
+_MONOTONIC = frozenset(
+    "Acos Acosh Asin Asinh Atan Atanh Ceil Elu Erf Erfc Exp Expm1 Floor Log Log1p Neg Relu Relu6 Rint Rsqrt Selu Sigmoid Sign Sinh "
+    "Softplus Softsign Sqrt Tanh".split()
+)
+
+
+def unswapped(x: Any, *, rectified: bool = False) -> Any:
+    """A value that is about to be compared, kept where it is.
+
+    TensorFlow's graph optimizer swaps a maximum or minimum with a monotonic function before it: it then reads the first output
+    of what comes before, whichever was meant; equal values of the function are no longer ties; and what is no number (Log, Sqrt
+    of negative ones) is not seen. docs/framework-bugs.md has the reproductions.
+
+    Args:
+        x: tensor.
+        rectified: whether a Relu of a first output may be swapped: exact, and faster after a pooling.
+    """
+    if tf.executing_eagerly():
+        return x
+    made = _maker(x)
+    if made.op.type not in _MONOTONIC:
+        return x
+    if rectified and made.op.type in ("Relu", "Relu6") and _maker(made.op.inputs[0]).value_index == 0:
+        return x
+    return tf.raw_ops.PlaceholderWithDefault(input=x, shape=x.shape)
+
+
+def _maker(x: Any) -> Any:
+    """The tensor that a chain of Identity passes on."""
+    while x.op.type == "Identity":
+        x = x.op.inputs[0]
+    return x
