@@ -117,9 +117,17 @@ def measure(
             with np.errstate(invalid="ignore"):
                 difference = noisy[n] - seen.values[n]
             total += np.where(np.isfinite(difference), difference, 0.0) ** 2
-    spread = {n: np.sqrt(s / runs).astype(np.float32) for n, s in squares.items()}
+    spread = {n: _compact(np.sqrt(s / runs)) for n, s in squares.items()}
     doubt = {n: _doubt(runs * max(1, s.size)) for n, s in squares.items()}
     return Measured(seen.values, spread, doubt, seen.undecidable, seen.ties)
+
+
+def _compact(spread: Array) -> Array:
+    """In float32, where that loses no magnitude: products of hundreds of numbers err by 1e-56."""
+    with np.errstate(over="ignore", under="ignore"):
+        small = spread.astype(np.float32)
+    kept = ((small != 0) == (spread != 0)) & (np.isfinite(small) == np.isfinite(spread))
+    return small if kept.all() else spread
 
 
 def _near(base: Array, noisy: Sequence[Array]) -> Array:

@@ -86,3 +86,15 @@ def test_an_exact_tie_is_a_tie_not_undecidable() -> None:
     graph = build("Relu", (x.shape,), {})
     found = measure(forward(plan_of(graph, graph.outputs, {"i0": x}), {"i0": x}))
     assert (found.undecidable, found.ties) == (0, 1)
+
+
+def test_the_floor_of_tiny_numbers_is_not_zero() -> None:
+    """Below 1e-38 a floor in float32 would be."""
+    x = RNG.uniform(0.01, 0.02, (4, 64))
+    graph = build("ReduceProd", (x.shape, np.array([1])), {"keepdims": 0}, dtype="float64")
+    feeds = {"i0": x}
+    plan = plan_of(graph, graph.outputs, feeds)
+    found = measure(forward(plan, feeds), runs=8, unit=2.0**-53)
+    relative = found.spread["o0"] / found.values["o0"]
+    assert (found.values["o0"] < 1e-100).all()
+    assert ((1e-17 < relative) & (relative < 1e-14)).all()
