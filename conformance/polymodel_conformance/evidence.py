@@ -24,8 +24,13 @@ _SCRIPT = '''"""{case} on {backend}: {message}
 Repeats the request in this process and prints every comparison: python run.py [BACKEND]
 """
 
+import os
 import sys
 from pathlib import Path
+
+from polymodel_conformance.client import surroundings
+
+os.environ.update(surroundings())  # those of the process that was asked, oneDNN in TensorFlow among them
 
 from polymodel_conformance.evidence import repeat
 

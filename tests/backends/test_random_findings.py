@@ -110,6 +110,9 @@ FOUND: Mapping[str, tuple[Make, Mapping[str, np.ndarray]]] = {
     "a convolution of few channels by one element": (
         lambda b, x, w: b.op("Conv", x, w, strides=[1, 3]), {"x": real(2, 3, 9, 9), "w": real(3, 3, 1, 1)}
     ),
+    "a product plus a row of three axes": (
+        lambda b, x, w, c: b.op("Add", c, b.op("MatMul", b.op("Sigmoid", x), w)), {"x": real(2, 4), "w": real(4, 4), "c": real(1, 1, 4)}
+    ),
     "Softsign of a constant number": (lambda b, x: b.op("Mul", x, b.op("Softsign", np.float32(0.3))), {"x": real(3)}),
 }
 

@@ -98,7 +98,12 @@ def _two(f: Callable[[Any, Any], Any], node: Node, a: Any, b: Any) -> Any:
 
 @TABLE.rule("Add", since=7)
 def add(node: Node, a: Any, b: Any) -> Any:
-    """A row (1, n) is added as a vector: TensorFlow fuses it wrongly with a product whose left factor is transposed."""
+    """A row (1, n) is added as a vector: TensorFlow fuses it wrongly with a product whose left factor is transposed.
+
+    Fused with a row of more axes, (1, 1, n), a product keeps its own: they stay apart.
+    """
+    if node.rank(0) != node.rank(1):
+        a, b = (unfused(x) if x.op.type == "MatMul" and y.shape.rank > 2 else x for x, y in ((a, b), (b, a)))
     if node.rank(0) == node.rank(1) == 2:
         a, b = (tf.reshape(x, [-1]) if x.shape[0] == 1 and y.shape[0] != 1 else x for x, y in ((a, b), (b, a)))
     return _two(tf.add, node, a, b)

@@ -107,12 +107,23 @@ def _call(node: Node, arguments: Sequence[Value | None], tape: Tape) -> tuple[Va
         return result if isinstance(result, tuple) else (result,)
     if node.op_type not in EXACT:
         raise NotImplementedError(f"the oracle has no rule for {node}")
+    first = arguments[0] if arguments else None
+    if node.op_type in ("ArgMax", "ArgMin") and first is not None and first.is_float:
+        _decide_extreme(first.array if node.op_type == "ArgMax" else -first.array, node.axis(), tape)
     for a in arguments:
         if a is not None and a.is_float and node.op_type in ("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"):
-            other = next(b for b in arguments if b is not None and b is not a) if len(arguments) > 1 else a
+            other = next((b for b in arguments if b is not None and b is not a), a)
             with np.errstate(invalid="ignore"):
                 tape.kinks.decide(np.abs(a.array - other.array))
             break
     found = by_reference(node, [None if a is None else a.array for a in arguments])
     wanted = iter(found)
     return tuple(tape.value(next(wanted) if n else np.zeros(0)) for n in node.output_names)
+
+
+def _decide_extreme(array: Array, axis: int, tape: Tape) -> None:
+    """Which element is the largest, is decided by its distance from the second."""
+    if array.shape[axis] > 1 and array.size:
+        second, largest = np.moveaxis(np.partition(array, -2, axis), axis, 0)[-2:]
+        with np.errstate(invalid="ignore"):
+            tape.kinks.decide(largest - second)
