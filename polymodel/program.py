@@ -240,8 +240,7 @@ class Program(Stored):
         elements get a function for their sizes: kernels fail on them, and rules avoid those where they know the sizes.
         """
         if key not in self._required:
-            # An input that no output needs may say how large a batch of random numbers is.
-            self._required[key] = graph.inputs if graph.streams else required_inputs(graph, outputs)
+            self._required[key] = _with_sizes_of_streams(graph, required_inputs(graph, outputs))
         feeds = check_inputs(graph, inputs, self._required[key])
         dims: dict[str, int] = {}
         entry: Any = None
@@ -324,3 +323,15 @@ def _concrete(spec: TensorSpec) -> tuple[int, ...]:
     if not spec.is_static:
         raise NeedsStaticShape(f"the shape of a random input is unknown: {spec}")
     return tuple(d for d in spec.shape if isinstance(d, int))
+
+
+def _with_sizes_of_streams(graph: Graph, required: Sequence[str]) -> tuple[str, ...]:
+    """Inputs that outputs need, and those that alone say how large a batch of random numbers is."""
+    found = list(required)
+    known = {d for n in found for d in graph.specs[n].shape}
+    wanted = {d for stream in graph.streams.values() for d in stream.spec.shape if isinstance(d, str)}
+    for name in graph.inputs:
+        if name not in found and wanted.intersection(graph.specs[name].shape) - known:
+            found.append(name)
+            known.update(graph.specs[name].shape)
+    return tuple(found)

@@ -181,7 +181,8 @@ def test_an_early_break_leaves_no_work(tmp_path: Path) -> None:
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start what runs in the background without it
 import numpy as np
 from polymodel.data import ArrayDataset, Loader
 

@@ -96,7 +96,7 @@ def _table(outcome: str, groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         few = ", ".join(f"`{n}`" for n in g["names"][:_FEW])
         more = f" and {len(g['names']) - _FEW} more" if len(g["names"]) > _FEW else ""
         sizes = f" {_number(g['max_abs'])} | {_number(g['rho'])} |" if numbers else ""
-        said = "" if g["max_abs"] is not None else g["why"].replace("|", "\\|").replace("`", "'")[:160]
+        said = "" if g["max_abs"] is not None else g["why"].replace("|", "\\|").replace("`", "'").replace("](", "] (")[:160]
         yield f"| {g['kind']} | {g['route']} | {len(g['names'])}: {few}{more} |{sizes} {said} |"
 
 
