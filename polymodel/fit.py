@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, final
 
+from polymodel import checkpoint
 from polymodel.batches import Batches, Feeds, check_count
 from polymodel.callbacks.base import Callback
 from polymodel.errors import CheckpointError, ConfigError, NonFiniteLoss
@@ -17,6 +18,7 @@ from polymodel.means import Means
 
 if TYPE_CHECKING:
     from polymodel.fitted import Fitted
+    from polymodel.history import History
 
 _LAG = {"cpu": 1}
 _LAG_OF_ACCELERATORS = 32
@@ -98,6 +100,21 @@ class Fit:
     def stop(self, reason: str) -> None:
         """End the fit after the current epoch."""
         self.reason = self.reason or reason
+
+    def run_from(self, resume: str | os.PathLike[str] | None) -> History:
+        """Go on from a checkpoint, if one is named, and do what is left; models have the trained values however it ends.
+
+        Raises:
+            CheckpointError: it is damaged or of something else.
+        """
+        if resume is not None:
+            path = checkpoint.resolve(resume)
+            self.restore(self.trainer.load_checkpoint(path).record.get("fit"), path)
+        try:
+            self.run()
+        finally:
+            self.trainer.write_back()
+        return self.trainer.history
 
     def run(self) -> None:
         """Do what is left of the fit."""

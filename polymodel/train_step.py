@@ -11,7 +11,7 @@ from typing import Any, SupportsFloat, final
 
 import numpy as np
 
-from polymodel import checkpoint, run_state
+from polymodel import run_state
 from polymodel.batches import ArrayBatches, Batches, Feeds, StreamBatches, check_count, predicted
 from polymodel.callbacks.base import Callback
 from polymodel.callbacks.progress import Progress
@@ -173,14 +173,7 @@ class TrainStep(Fitted):
             steps_per_execution=steps_per_execution,
             callbacks=[*callbacks, *([Progress()] if progress else [])],
         )
-        if resume is not None:
-            path = checkpoint.resolve(resume)
-            fit.restore(self.load_checkpoint(path).record.get("fit"), path)
-        try:
-            fit.run()
-        finally:
-            self.write_back()
-        return self.history
+        return fit.run_from(resume)
 
     def train_on_batch(self, data: Any) -> dict[str, float]:
         """One step.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, final
 
 import numpy as np
 
-from polymodel import checkpoint, nonfinite, run_state
+from polymodel import nonfinite, run_state
 from polymodel.accumulation import Accumulation
 from polymodel.batches import Batches, Feeds, check_count, has_weights, is_pair, last_part, predicted
 from polymodel.callbacks.base import Callback
@@ -208,15 +208,7 @@ class Trainer(Fitted):
             steps_per_execution=steps_per_execution,
             callbacks=[*callbacks, *([Progress()] if progress else [])],
         )
-        if resume is not None:
-            path = checkpoint.resolve(resume)
-            state = self.load_checkpoint(path)
-            fit.restore(state.record.get("fit"), path)
-        try:
-            fit.run()
-        finally:
-            self.write_back()
-        return self.history
+        return fit.run_from(resume)
 
     def train_on_batch(self, x: Inputs, y: Targets, sample_weight: np.ndarray | None = None) -> dict[str, Any]:
         """One step.

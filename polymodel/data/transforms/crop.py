@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -14,9 +15,32 @@ from polymodel.data.transforms.resize import ResizeShort, resized
 from polymodel.errors import ConfigError, DataError
 
 
-@final
 @dataclass(frozen=True)
-class RandomCrop(Transform):
+class _Part(Transform, ABC):
+    size: Any
+    padding: int = 0
+    fill: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", pair(self.size, f"{self.name}.size"))
+        _check_padding(self.name, self.padding, self.fill)
+
+    def __call__(self, images: Images, u: np.ndarray) -> Images:
+        height, width = self.size
+
+        def one(image: np.ndarray, i: int) -> np.ndarray:
+            y, x = self.corner(places(image, self.size, self.name), u[i])
+            return image[y : y + height, x : x + width]
+
+        return each(_padded(images, self.padding, self.fill), one)
+
+    @abstractmethod
+    def corner(self, places: tuple[int, int], u: np.ndarray) -> tuple[int, int]:
+        """The top left corner, of so many places in each direction."""
+
+
+@final
+class RandomCrop(_Part):
     """A part at a random place; torchvision.transforms.RandomCrop.
 
     Args:
@@ -25,35 +49,19 @@ class RandomCrop(Transform):
         fill: their value, 0 to 255.
     """
 
-    size: Any
-    padding: int = 0
-    fill: int = 0
     name: ClassVar[str] = "random_crop"
     draws: ClassVar[int] = 2
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "size", pair(self.size, f"{self.name}.size"))
-        _check_padding(self.name, self.padding, self.fill)
-
-    def __call__(self, images: Images, u: np.ndarray) -> Images:
-        """At the top left corner floor(u * places), in each direction."""
-        height, width = self.size
-        images = _padded(images, self.padding, self.fill)
-
-        def one(image: np.ndarray, i: int) -> np.ndarray:
-            rows, columns = places(image, self.size, self.name)
-            y, x = int(u[i, 0] * rows), int(u[i, 1] * columns)
-            return image[y : y + height, x : x + width]
-
-        return each(images, one)
+    def corner(self, places: tuple[int, int], u: np.ndarray) -> tuple[int, int]:
+        """floor(u * places), in each direction."""
+        return int(u[0] * places[0]), int(u[1] * places[1])
 
     def still(self) -> Sequence[Transform]:
         return (CenterCrop(self.size, self.padding, self.fill),)
 
 
 @final
-@dataclass(frozen=True)
-class CenterCrop(Transform):
+class CenterCrop(_Part):
     """The part in the middle, nearer to the top left corner where it cannot be exact.
 
     Args:
@@ -62,25 +70,11 @@ class CenterCrop(Transform):
         fill: their value, 0 to 255.
     """
 
-    size: Any
-    padding: int = 0
-    fill: int = 0
     name: ClassVar[str] = "center_crop"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "size", pair(self.size, f"{self.name}.size"))
-        _check_padding(self.name, self.padding, self.fill)
-
-    def __call__(self, images: Images, u: np.ndarray) -> Images:
-        height, width = self.size
-        images = _padded(images, self.padding, self.fill)
-
-        def one(image: np.ndarray, i: int) -> np.ndarray:
-            rows, columns = places(image, self.size, self.name)
-            y, x = (rows - 1) // 2, (columns - 1) // 2
-            return image[y : y + height, x : x + width]
-
-        return each(images, one)
+    def corner(self, places: tuple[int, int], u: np.ndarray) -> tuple[int, int]:
+        """The middle."""
+        return (places[0] - 1) // 2, (places[1] - 1) // 2
 
 
 @final

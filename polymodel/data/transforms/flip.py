@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -10,44 +11,41 @@ import numpy as np
 from polymodel.data.transforms.base import Images, Transform, check_share, each
 
 
-@final
 @dataclass(frozen=True)
-class Mirror(Transform):
+class _Exchange(Transform, ABC):
+    p: float = 0.5
+    axis: ClassVar[int]
+    draws: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        check_share(self.p, f"{self.name}.p")
+
+    def __call__(self, images: Images, u: np.ndarray) -> Images:
+        return _exchanged(images, u[:, 0] < self.p, self.axis)
+
+
+@final
+class Mirror(_Exchange):
     """Left and right exchanged, at random; torchvision's RandomHorizontalFlip, ImageRecordIter's rand_mirror.
 
     Args:
         p: share of the images.
     """
 
-    p: float = 0.5
     name: ClassVar[str] = "mirror"
-    draws: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        check_share(self.p, f"{self.name}.p")
-
-    def __call__(self, images: Images, u: np.ndarray) -> Images:
-        return _exchanged(images, u[:, 0] < self.p, 1)
+    axis: ClassVar[int] = 1
 
 
 @final
-@dataclass(frozen=True)
-class Flip(Transform):
+class Flip(_Exchange):
     """Top and bottom exchanged, at random; torchvision's RandomVerticalFlip.
 
     Args:
         p: share of the images.
     """
 
-    p: float = 0.5
     name: ClassVar[str] = "flip"
-    draws: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        check_share(self.p, f"{self.name}.p")
-
-    def __call__(self, images: Images, u: np.ndarray) -> Images:
-        return _exchanged(images, u[:, 0] < self.p, 0)
+    axis: ClassVar[int] = 0
 
 
 def _exchanged(images: Images, which: np.ndarray, axis: int) -> Images:
