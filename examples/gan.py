@@ -17,22 +17,15 @@ import numpy as np
 
 import polymodel as pm
 from polymodel import nn
-from polymodel.builder import current_builder
 
 F = nn.functional
 CODE = 32
 IMAGE = {"image": pm.TensorSpec(("batch", 1, 8, 8))}
 
 
-class Up(nn.Module):
-    """A transposed convolution that doubles height and width: 4 x 4, stride 2."""
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter((before, after, 4, 4))
-
-    def forward(self, x: Any) -> Any:
-        return current_builder().op("ConvTranspose", x, self.weight, strides=[2, 2], pads=[1, 1, 1, 1])
+def up(before: int, after: int) -> nn.ConvTranspose2d:
+    """A transposed convolution that doubles height and width."""
+    return nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False)
 
 
 class Generator(nn.Module):
@@ -42,7 +35,7 @@ class Generator(nn.Module):
         super().__init__()
         self.width = width
         self.first, self.norm = nn.Linear(CODE, 2 * width * 4), nn.BatchNorm2d(2 * width)
-        self.middle, self.middle_norm, self.last = Up(2 * width, width), nn.BatchNorm2d(width), Up(width, 1)
+        self.middle, self.middle_norm, self.last = up(2 * width, width), nn.BatchNorm2d(width), up(width, 1)
 
     def forward(self, z: Any) -> Any:
         x = F.relu(self.norm(F.reshape(self.first(z), (-1, 2 * self.width, 2, 2))))
