@@ -30,6 +30,8 @@ _LARGE = 1024  # elements; shapes, axes and counts, which shape inference reads,
 _RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 )
+_SIZES = {"Range": (0, 1, 2), "Resize": (2,), "Upsample": (1,)}
+"""Floating-point inputs that say how many elements there are: 2.9999998 times as many is one less."""
 UNDERFLOW = {"float16": 2.0**-24, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
 """Numbers below may come out as zero: the smallest of float16, the smallest normal ones of types that processors flush."""
 ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
@@ -148,7 +150,8 @@ def _run(session: ReferenceEvaluator, known: Mapping[str, Any], shake: Callable[
             branch = node.then_branch if np.all(results[node.input[0]]) else node.else_branch
             outputs: Iterable[Any] = _run(branch, results, shake)
         else:
-            arguments = [shake(results[n]) for n in node.input]
+            exact = _SIZES.get(node.op_type, ())
+            arguments = [results[n] if i in exact else shake(results[n]) for i, n in enumerate(node.input)]
             if node.op_type == "Pow" and _is_whole(results[node.input[1]]):
                 arguments[1] = results[node.input[1]]  # (-3)^2 is 9; (-3)^2.0000001 is no number
             outputs = node.run(*arguments, **({"context": results} if node.need_context() else {}))

@@ -105,6 +105,8 @@ class Interpolation:
             return (x * 0 if length == 1 else x * (size - 1) / (length - 1)), none
         if self.transform == "asymmetric":
             return x / scale, none
+        if self.transform == "tf_half_pixel_for_nn":  # of opset 11 and 12; files of later ones have it too
+            return (x + 0.5) / scale, none
         if self.transform == "tf_crop_and_resize":
             start, end = roi
             if length == 1:

@@ -67,6 +67,10 @@ CHANGED: dict[str, tuple[str, tuple[int, ...]]] = {
         )
         for how, mode in (("half_pixel", "linear"), ("align_corners", "linear"), ("asymmetric", "nearest"), ("pytorch_half_pixel", "cubic"))
     },
+    "resize_tf_half_pixel": (
+        (f"g ({IMAGE}) => (float[1,2,3,7] y) <float[0] r = {{}}, float[0] s = {{}}, int64[4] n = {{1, 2, 3, 7}}> {{ y = Resize <mode = "
+        "\"nearest\", nearest_mode = \"floor\", coordinate_transformation_mode = \"tf_half_pixel_for_nn\"> (x, r, s, n) }"), (11, 12, 13),
+    ),
     "resize_sizes": (
         (f"g ({IMAGE}) => (float[1,2,3,7] y) <float[0] r = {{}}, float[0] s = {{}}, int64[4] n = {{1, 2, 3, 7}}> "
         "{ y = Resize <mode = \"linear\"> (x, r, s, n) }"), (11, 13),

@@ -249,3 +249,13 @@ def test_a_branch_whose_sizes_show_later_is_the_same_graph() -> None:
     again = load_onnx(to_proto(fixed(0.0)), trainable="none")
     assert again.hash == fixed(0.0).hash
     assert again.hash != fixed(1.0).hash
+
+
+@pytest.mark.parametrize("call", ['Resize <mode = "nearest"> (x, , s)', "Mul (x, ranged)"], ids=["scales", "steps"])
+def test_sizes_are_not_rounded_away(call: str) -> None:
+    """Floating-point inputs that say how many elements there are stay exact where the floor is measured."""
+    graph = load_onnx(onnx.parser.parse_model(f"""<ir_version: 9, opset_import: ["" : 21]>
+    g (float[1,1,1,6] x) => (float y) <float[4] s = {{1.0, 1.0, 1.0, 0.5}}, float a = {{0.0}}, float b = {{6.0}}, float c = {{1.0}}>
+    {{ ranged = Range(a, b, c) z = {call} y = ReduceSum <keepdims = 0> (z) }}"""))
+    found = meaning(graph, {"x": np.arange(1, 7, dtype=np.float32).reshape(1, 1, 1, 6)})["y"]
+    assert 0 < found.sigma < 1e-4

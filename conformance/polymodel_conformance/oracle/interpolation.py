@@ -91,7 +91,7 @@ def _resized(node: Node, x: Value, axis: int, size: int, scale: float, bounds: t
     return p.transpose(y, order)
 
 
-def _source(mode: str, size: int, scale: float, length: int, bounds: tuple[float, float]) -> Array:
+def _source(mode: str | None, size: int, scale: float, length: int, bounds: tuple[float, float]) -> Array:
     """Where each output element lies on the input axis."""
     y = np.arange(size, dtype=np.float64)
     whole = scale * length
@@ -109,8 +109,12 @@ def _source(mode: str, size: int, scale: float, length: int, bounds: tuple[float
             return length / 2 * (1 - size / whole) + (y + 0.5) / scale - 0.5
         case "pytorch_half_pixel" if whole <= 1:
             return np.zeros(size)
-        case _:
+        case "tf_half_pixel_for_nn":
+            return (y + 0.5) / scale
+        case "half_pixel" | "pytorch_half_pixel" | None:
             return (y + 0.5) / scale - 0.5
+        case _:
+            raise NotImplementedError(f"the oracle knows no coordinate_transformation_mode {mode!r}")
 
 
 def _nearest(mode: str, x: Array) -> Array:
