@@ -328,10 +328,11 @@ def _concrete(spec: TensorSpec) -> tuple[int, ...]:
 def _with_sizes_of_streams(graph: Graph, required: Sequence[str]) -> tuple[str, ...]:
     """Inputs that outputs need, and those that alone say how large a batch of random numbers is."""
     found = list(required)
-    known = {d for n in found for d in graph.specs[n].shape}
+    tensors = {n: graph.specs[n].shape for n in graph.inputs if n in graph.specs}
+    known = {d for n in found for d in tensors.get(n, ())}
     wanted = {d for stream in graph.streams.values() for d in stream.spec.shape if isinstance(d, str)}
-    for name in graph.inputs:
-        if name not in found and wanted.intersection(graph.specs[name].shape) - known:
+    for name, shape in tensors.items():
+        if name not in found and wanted.intersection(shape) - known:
             found.append(name)
-            known.update(graph.specs[name].shape)
+            known.update(shape)
     return tuple(found)

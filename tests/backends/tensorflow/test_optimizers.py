@@ -30,11 +30,16 @@ def run(rule: Any, fused: bool, dtype: str = "float64", steps: int = 4) -> dict[
     rng = np.random.default_rng(0)
     parameters = {n: tf.Variable(rng.standard_normal(s).astype(dtype)) for n, s in (("w", (4, 3)), ("b", (5,)))}
     slots = {f"{k}/{n}": tf.Variable(tf.zeros_like(p)) for k in rule.slots for n, p in parameters.items()}
+    update = optimizers.fused_update if fused else optimizers.formula_update
+
+    def one_step(gradients: dict[str, Any], scalars: dict[str, Any]) -> None:
+        update(rule, parameters, gradients, slots, scalars, dtype, {})
+
+    compiled = tf.function(one_step)
     for step in range(1, steps + 1):
         gradients = {n: tf.constant(rng.standard_normal(p.shape).astype(dtype)) for n, p in parameters.items()}
         scalars = {n: tf.constant(v, dtype) for n, v in rule.scalars(rule.lr, step).items()}
-        update = optimizers.fused_update if fused else optimizers.formula_update
-        update(rule, parameters, gradients, slots, scalars, dtype, {})
+        compiled(gradients, scalars)
     return {n: v.numpy() for n, v in {**parameters, **slots}.items()}
 
 
