@@ -35,7 +35,7 @@ def run_random(
     jobs: int = 1,
     pythons: Mapping[str, str] | None = None,
     device: str = "cpu",
-    timeout: float = 60.0,
+    timeout: float = 300.0,
     quiet: bool | None = None,
     shrinking: float = 20.0,
 ) -> RandomReport:
