@@ -1,8 +1,9 @@
 """How a program's state lies in memory: all tensors of one role in one flat array, each seen through a view.
 
 One flat array makes an optimizer step one kernel instead of one for each parameter, a norm over all gradients one
-reduction, and saving one copy. Tensors start at multiples of 64 bytes. Values are in ONNX's order of axes always:
-oneDNN reorders convolution weights itself, inside its operators.
+reduction, and saving one copy. Tensors start at multiples of 64 bytes. Values are in ONNX's order of axes, with one
+exception: a matrix that only products take, from the right, is held turned, (units, in), as MXNet's dense kernel wants
+it (`turned_weights`). oneDNN reorders convolution weights itself, inside its operators.
 """
 
 from __future__ import annotations
@@ -14,11 +15,32 @@ from typing import Any, final
 
 import numpy as np
 
+from polymodel.graph import Graph
 from polymodel_mxnet.compat import LIB, check_call, mxnet
 from polymodel_mxnet.dtypes import check_dtype, to_mxnet, to_numpy, write
 
 _ALIGN = 64  # bytes
 _ROW = 256  # elements
+_ASKING = frozenset({"Shape", "Size"})  # the sizes of a parameter are known: nothing of them is left in a plan
+
+
+def turned_weights(graph: Graph) -> frozenset[str]:
+    """Parameters of two axes, (in, units), that only products use, and only as their right factor."""
+    weights: set[str] = set()
+    others: set[str] = set(graph.outputs)
+    for node in graph.model.graph:
+        if node.domain == "" and node.op_type in _ASKING:
+            continue
+        product = node.domain == "" and (node.op_type == "MatMul" or (node.op_type == "Gemm" and not _is_turned(node)))
+        for i, value in enumerate(node.inputs):
+            if value is not None:
+                (weights if product and i == 1 else others).add(str(value.name))
+    found = {n: graph.parameters[n] for n in weights - others if n in graph.parameters}
+    return frozenset(n for n, a in found.items() if a.ndim == 2 and a.size and a.dtype.name in ("float32", "float64"))
+
+
+def _is_turned(node: Any) -> bool:
+    return "transB" in node.attributes and bool(node.attributes["transB"].as_int())
 
 
 @final
@@ -29,17 +51,18 @@ class Flat:
         array: the flat mxnet.np array; the gaps between tensors hold zeros.
         rows: the same memory as a matrix: MXNet's updates go through a matrix row by row in parallel, and through a flat
             array on one thread.
-        views: an array for each tensor, sharing memory with `array`.
+        views: an array for each tensor, sharing memory with `array`; its axes are as they are held.
+        turned: names of the matrices that are held turned.
     """
 
-    def __init__(self, values: Mapping[str, np.ndarray], dtype: str, context: Any) -> None:
+    def __init__(self, values: Mapping[str, np.ndarray], dtype: str, context: Any, turned: Collection[str] = ()) -> None:
         check_dtype(dtype, f"parameter or buffer {next(iter(values))!r}")
-        self.dtype, self.offsets, size = dtype, {}, 0
+        self.dtype, self.offsets, self.turned, size = dtype, {}, frozenset(turned).intersection(values), 0
         step = max(1, _ALIGN // np.dtype(dtype).itemsize)
         for name, value in values.items():
             self.offsets[name] = size
             size += -(-value.size // step) * step
-        self.shapes = {n: v.shape for n, v in values.items()}
+        self.shapes = {n: v.shape[::-1] if n in self.turned else v.shape for n, v in values.items()}
         size = max(1, -(-size // _ROW)) * _ROW
         self.array = mxnet.nd.zeros(size, context, dtype).as_np_ndarray()
         self.rows = _window(self.array, 0, size, (size // _ROW, _ROW))
@@ -61,15 +84,16 @@ class Flat:
         return other
 
     def read(self) -> dict[str, np.ndarray]:
-        """Copies of all tensors."""
+        """Copies of all tensors, in ONNX's order of axes."""
         flat = to_numpy(self.array)
         size = {n: int(np.prod(s, dtype=np.int64)) for n, s in self.shapes.items()}
-        return {n: flat[o : o + size[n]].reshape(self.shapes[n]).copy() for n, o in self.offsets.items()}
+        held = {n: flat[o : o + size[n]].reshape(self.shapes[n]) for n, o in self.offsets.items()}
+        return {n: np.array(a.T if n in self.turned else a, order="C") for n, a in held.items()}
 
     def write(self, values: Mapping[str, np.ndarray]) -> None:
-        """Overwrite some tensors."""
+        """Overwrite some tensors; values are in ONNX's order of axes."""
         for name, value in values.items():
-            write(self.views[name], value)
+            write(self.views[name], np.ascontiguousarray(value.T) if name in self.turned else value)
 
 
 def _window(array: Any, start: int, stop: int, shape: tuple[int, ...]) -> Any:
@@ -92,16 +116,23 @@ class State:
         values: the tensors.
         context: where they lie.
         apart: by name, what keeps tensors in different Flats although they have one type; None for nothing.
+        turned: names of matrices that are held turned.
 
     Attributes:
         flats: the Flats.
     """
 
-    def __init__(self, values: Mapping[str, np.ndarray], context: Any, apart: Mapping[str, Hashable] | None = None) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, np.ndarray],
+        context: Any,
+        apart: Mapping[str, Hashable] | None = None,
+        turned: Collection[str] = (),
+    ) -> None:
         groups: dict[Hashable, dict[str, np.ndarray]] = {}
         for name, value in values.items():
             groups.setdefault((value.dtype.name, apart and apart.get(name)), {})[name] = value
-        self.flats = [Flat(g, next(iter(g.values())).dtype.name, context) for g in groups.values()]
+        self.flats = [Flat(g, next(iter(g.values())).dtype.name, context, turned) for g in groups.values()]
         self.order = tuple(values)
 
     def part(self, names: Collection[str]) -> State:
@@ -110,6 +141,11 @@ class State:
         found.flats = [f.alias() for f in self.flats if not f.views.keys().isdisjoint(names)]
         found.order = tuple(n for n in self.order if n in found)
         return found
+
+    @property
+    def turned(self) -> frozenset[str]:
+        """Names of the matrices that are held turned."""
+        return frozenset(n for f in self.flats for n in f.turned)
 
     @property
     def apart(self) -> dict[str, int]:

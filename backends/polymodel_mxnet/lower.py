@@ -19,7 +19,7 @@ from polymodel.spec import TensorSpec, numpy_dtype
 from polymodel_mxnet.compat import mxnet
 from polymodel_mxnet.dtypes import NAMES, check_dtype
 from polymodel_mxnet.rules import TABLE
-from polymodel_mxnet.symbols import Draw, Symbol, Trace, constant, op, tracing, variable
+from polymodel_mxnet.symbols import Draw, Symbol, Trace, constant, op, tracing, transpose, variable
 
 
 @final
@@ -42,7 +42,13 @@ class Lowered:
     drawn: dict[str, Draw] = field(default_factory=dict)
 
 
-def lower(plan: Plan, purpose: str, differentiated: frozenset[str] = frozenset(), detach: int | None = None) -> Lowered:
+def lower(
+    plan: Plan,
+    purpose: str,
+    differentiated: frozenset[str] = frozenset(),
+    detach: int | None = None,
+    turned: frozenset[str] = frozenset(),
+) -> Lowered:
     """Lower a plan.
 
     Args:
@@ -50,6 +56,7 @@ def lower(plan: Plan, purpose: str, differentiated: frozenset[str] = frozenset()
         purpose: "predict", "gradients" or "step": rules may choose their kernel by it.
         differentiated: names of the inputs of which somebody takes a derivative.
         detach: outputs from this one on get no derivative (metrics and new buffers of a step).
+        turned: names of the matrices that are held turned: layout.py.
 
     Raises:
         Unsupported: an operator or element type that this backend lacks.
@@ -62,7 +69,7 @@ def lower(plan: Plan, purpose: str, differentiated: frozenset[str] = frozenset()
         check_dtype(spec.dtype, f"value {name!r}")
     outside = frozenset((*plan.inputs, *plan.constants))
     with tracing(Trace(purpose, outside - differentiated, _readers(plan), _blocked(plan))) as trace:
-        values = _values(plan, trace)
+        values = _values(plan, trace, turned)
         trace.scope = "output"
         results = [_output(plan, values, i, detach) for i in range(len(plan.outputs))]
     symbol = mxnet.sym.Group(results) if len(results) > 1 else results[0]
@@ -105,8 +112,9 @@ def _used(symbol: Symbol, trace: Trace) -> dict[str, np.ndarray]:
     return {n: a for n, a in trace.constants.items() if n in names}
 
 
-def _values(plan: Plan, trace: Trace) -> dict[str, Symbol]:
+def _values(plan: Plan, trace: Trace, turned: frozenset[str]) -> dict[str, Symbol]:
     values = {n: _empty(spec) if spec.size == 0 else variable(n) for n, spec in plan.inputs.items()}
+    values.update({n: transpose(values[n], (1, 0)) for n in turned.intersection(values)})
     for name, array in plan.constants.items():
         values[name] = constant(array) if array.dtype.name in NAMES else None
     for node in plan.nodes:

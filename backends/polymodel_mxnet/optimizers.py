@@ -58,9 +58,11 @@ class Update(ABC):
         kept = {} if held is None else held.slots
         zeros = {n: np.zeros_like(v) for n, v in values.items()}
         apart = parameters.apart
-        self.gradients = State(zeros, context, apart) if held is None else held.gradients
+        turned = parameters.turned
+        self.gradients = State(zeros, context, apart, turned) if held is None else held.gradients
         self.slots = {
-            slot: kept.get(slot) or State({n: found[slot] for n, found in starts.items() if slot in found}, context, apart)
+            slot: kept.get(slot)
+            or State({n: found[slot] for n, found in starts.items() if slot in found}, context, apart, turned)
             for slot in optimizer.slots
         }
 
@@ -97,12 +99,15 @@ def make_update(
     return kind(optimizer, clip, parameters, context, held)
 
 
+def is_elementwise(optimizer: Optimizer, clip: Clip | None) -> bool:
+    """Whether an update treats every element of a parameter alike, so that the order of its axes does not matter."""
+    return type(optimizer) in (SGD, Adam, AdamW) and isinstance(clip, ClipNorm | ClipValue | None)
+
+
 def _fusable(optimizer: Optimizer, clip: Clip | None, parameters: State) -> bool:
-    if {f.dtype for f in parameters.flats} != {"float32"} or not isinstance(clip, ClipNorm | ClipValue | None):
+    if {f.dtype for f in parameters.flats} != {"float32"} or not is_elementwise(optimizer, clip):
         return False
-    if type(optimizer) is SGD:
-        return optimizer.momentum == 0 or optimizer.momentum >= 0.5
-    return type(optimizer) in (Adam, AdamW)
+    return not isinstance(optimizer, SGD) or optimizer.momentum == 0 or optimizer.momentum >= 0.5
 
 
 @final

@@ -19,10 +19,10 @@ from polymodel.spec import bind_dims
 from polymodel_mxnet.compat import mxnet, translated, use_threads
 from polymodel_mxnet.dtypes import to_mxnet, to_numpy
 from polymodel_mxnet.executable import Executable
-from polymodel_mxnet.layout import State
+from polymodel_mxnet.layout import State, turned_weights
 from polymodel_mxnet.lower import Lowered, lower
 from polymodel_mxnet.native import NativeBlock
-from polymodel_mxnet.optimizers import Update, make_update
+from polymodel_mxnet.optimizers import Update, is_elementwise, make_update
 from polymodel_mxnet.staging import Staging
 from polymodel_mxnet.symbols import push
 
@@ -73,8 +73,9 @@ class MXNetProgram(Program):
             os.environ["MXNET_ENFORCE_DETERMINISM"] = "1"
         trainable = set(training.graph.trainable) if training else set(graph.trainable)
         parameters = self.held(graph.parameters)
-        self._trained = State({n: v for n, v in parameters.items() if n in trainable}, context)
-        self._frozen = State({n: v for n, v in parameters.items() if n not in trainable}, context)
+        turned = turned_weights(graph) if training is None or is_elementwise(training.held_rule, training.clip) else frozenset()
+        self._trained = State({n: v for n, v in parameters.items() if n in trainable}, context, turned=turned)
+        self._frozen = State({n: v for n, v in parameters.items() if n not in trainable}, context, turned=turned)
         self._buffers = State(self.held(graph.buffers), context)
         self._update: Update | None = None
         self._native: NativeBlock | None = None
@@ -83,8 +84,17 @@ class MXNetProgram(Program):
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
+    @property
+    def _turned(self) -> frozenset[str]:
+        return self._trained.turned | self._frozen.turned
+
+    def _lower(
+        self, plan: Plan, purpose: str, differentiated: frozenset[str] = frozenset(), detach: int | None = None
+    ) -> Lowered:
+        return lower(plan, purpose, differentiated, detach, self._turned)
+
     def _compile_predict(self, plan: Plan) -> Predict:
-        run = Executable(lower(plan, "predict"), self.state_arrays(), self.context)
+        run = Executable(self._lower(plan, "predict"), self.state_arrays(), self.context)
         names = plan.outputs
 
         def predict(feeds: Mapping[str, np.ndarray]) -> Arrays:
@@ -97,10 +107,10 @@ class MXNetProgram(Program):
 
     def _compile_gradients(self, plan: Plan, wrt: Sequence[str]) -> Gradients:
         targets = [n for n in wrt if n in plan.inputs and is_float(plan.inputs[n].dtype) and plan.inputs[n].size]
-        lowered = lower(plan, "gradients", frozenset(targets))
+        lowered = self._lower(plan, "gradients", frozenset(targets))
         state = {n: a.detach() for n, a in self.state_arrays().items()}
         run = Executable(lowered, state, self.context)
-        targets = [n for n in targets if n in lowered.inputs]
+        targets, turned = [n for n in targets if n in lowered.inputs], self._turned
         heads = [i for i, n in enumerate(plan.outputs) if is_float(plan.specs[n].dtype)]
 
         # A static CachedOp writes the derivatives by its parameters to the arrays of its first call, whatever is marked later.
@@ -118,7 +128,7 @@ class MXNetProgram(Program):
                 with mxnet.autograd.record():
                     results = run(arrays)
                 mxnet.autograd.backward([results[i] for i in heads], given)
-                return {n: to_numpy(g) for n, g in zip(targets, slots, strict=True)}
+                return {n: to_numpy(g).T if n in turned else to_numpy(g) for n, g in zip(targets, slots, strict=True)}
 
         return gradients
 
@@ -126,7 +136,7 @@ class MXNetProgram(Program):
         update = self._update_of(training)
         returns, changed = training.returns, tuple(training.graph.updates)
         trained = [n for n in self._trained if n in plan.inputs and plan.inputs[n].size]
-        lowered = lower(plan, "step", frozenset(trained), detach=1)
+        lowered = self._lower(plan, "step", frozenset(trained), detach=1)
         run = Executable(lowered, self.state_arrays(), self.context)
         staging = Staging({n: plan.inputs[n] for _, n in run.fed}, self.context)
         trained = [n for n in trained if n in lowered.inputs]
@@ -201,7 +211,7 @@ class MXNetProgram(Program):
         programs = [self, *others]
         values = {**self._trained.read(), **self._frozen.read()}
         apart = {n: tuple(n in p._trained for p in programs) for n in values}
-        whole = State(values, self.context, apart)
+        whole = State(values, self.context, apart, frozenset.intersection(*(p._turned for p in programs)))
         for program in programs:
             trained = tuple(program._trained)
             program._trained = whole.part(trained)
@@ -225,7 +235,7 @@ class MXNetProgram(Program):
     def _lower_native(self, shapes: Mapping[str, tuple[int, ...]], purpose: str = "predict") -> Lowered:
         dims = bind_dims({n: self.graph.specs[n] for n in shapes}, shapes)
         plan = specialize(self.graph, self.graph.outputs, dims)
-        return lower(plan, purpose, frozenset(self._trained) if purpose == "gradients" else frozenset())
+        return self._lower(plan, purpose, frozenset(self._trained) if purpose == "gradients" else frozenset())
 
     def _run_native(self, feeds: Mapping[str, Any]) -> list[Any]:
         use_threads(self.options.threads)

@@ -42,6 +42,7 @@ class Trace:
         scope: name of the call being lowered.
         readers: operators that read each value, "" for one that is returned.
         blocked: values that may be in oneDNN's blocked layout.
+        transposed: what a transposed value was made of, and how, by the name of the operator.
     """
 
     purpose: str
@@ -50,6 +51,7 @@ class Trace:
     blocked: frozenset[str] = frozenset()
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     drawn: dict[str, Draw] = field(default_factory=dict)
+    transposed: dict[str, tuple[Symbol, tuple[int, ...]]] = field(default_factory=dict)
     scope: str = ""
     count: int = 0
 
@@ -144,12 +146,18 @@ def reshape(x: Symbol, shape: Any) -> Symbol:
 def transpose(x: Symbol, axes: Any) -> Symbol:
     """Reorder axes, by the kernel that oneDNN has (four times as fast as `_np_transpose`).
 
-    Behind it convolutions and reshapes of blocked arrays fail, so graphs with convolutions take the other.
+    Behind it convolutions and reshapes of blocked arrays fail, so graphs with convolutions take the other. What is only
+    brought back is the value that it was.
     """
-    axes = tuple(int(a) for a in axes)
+    trace, axes = current_trace(), tuple(int(a) for a in axes)
     if axes == tuple(range(len(axes))):
         return x
-    return op("_np_transpose" if current_trace().blocked else "transpose", x, axes=axes)
+    before, done = trace.transposed.get(x.name, (None, ())) if x.get_children() is not None else (None, ())
+    if before is not None and all(done[a] == i for i, a in enumerate(axes)):
+        return before
+    y = op("_np_transpose" if trace.blocked else "transpose", x, axes=axes)
+    trace.transposed[y.name] = (x, axes)
+    return y
 
 
 def spread(vector: Symbol, rows: int, columns: int) -> Symbol:

@@ -10,7 +10,7 @@ ONNX puts channels second: (N, C, H, W), weights (out, in, H, W). TensorFlow's C
 3. Every other operator gets ONNX order. A value is transposed at most once for each order in which somebody wants it,
    and not at all when only axes of size 1 change places (the reshape is free).
 4. A parameter that only convolutions use, and only as their weight, is stored as (..., in, out) for the life of the
-   program: `stored_layouts`.
+   program: `stored_layouts`. Who asks for its sizes does not use it; exporters write that.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ _ELEMENTWISE = frozenset(
     ]
 )
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+_ASKING = frozenset({"Shape", "Size"})  # the sizes of a parameter are known: nothing of them is left in a plan
 _KEEPING = frozenset({"Dropout", "CastLike"})
 _FIRST_ONLY = _KEEPING | frozenset(
     {"BatchNormalization", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LpPool"}
@@ -139,7 +140,7 @@ def stored_layouts(graph: Graph) -> dict[str, Layout]:
             name = str(value.name)
             if node.op_type in _CONVOLUTIONS and node.domain == "" and i == 1:
                 weights[name] = weights_last(graph.parameters[name].ndim)
-            else:
+            elif node.op_type not in _ASKING:
                 others.add(name)
     return {n: None if n in others else weights.get(n) for n in graph.parameters}
 

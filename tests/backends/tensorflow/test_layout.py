@@ -73,6 +73,16 @@ def test_weights_of_convolutions_are_stored_for_them() -> None:
     assert layouts["scale"] is None
 
 
+def test_asking_for_the_sizes_of_a_weight_is_not_using_it() -> None:
+    """Exporters write out the sizes of a bias that is zero."""
+    b = Builder()
+    with b.active():
+        w = b.parameter("w", np.ones((3, 2, 3, 3), np.float32))
+        b.output("y", b.op("Conv", b.input("x", TensorSpec((1, 2, 4, 4))), w))
+        b.output("sizes", b.op("Shape", w))
+    assert stored_layouts(b.finish())["w"] == (2, 3, 1, 0)
+
+
 def test_a_weight_that_something_else_reads_stays_as_it_is(backend: Backend) -> None:
     b = Builder()
     with b.active():
