@@ -1,6 +1,6 @@
 """VGG on images in RecordIO files, by examples/vgg_records.yaml; --quick makes files of its own and a narrow network of it.
 
-    python examples/vgg_records.py --train train.rec --validation val.rec --backend mxnet
+    python examples/vgg_records.py --train train.rec --validation val.rec --backend mxnet --devices cuda:0,cuda:1
     python examples/vgg_records.py --quick --backend tensorflow
 """
 
@@ -24,6 +24,7 @@ QUICK = (
     "optimizer.lr=0.005",
     "epochs=3",
     "batch_size=16",
+    "devices=[cpu:0, cpu:1]",
 )
 
 
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--train", type=Path, help=".rec file to train on")
     parser.add_argument("--validation", type=Path, help=".rec file to validate on")
     parser.add_argument("--backend", help="torch, tensorflow or mxnet")
+    parser.add_argument("--devices", help="that share each batch, with commas between")
     parser.add_argument("--output", type=Path, default=Path("runs/vgg-records"))
     parser.add_argument("--quick", action="store_true", help="small files and a narrow network")
     options = parser.parse_args()
@@ -57,6 +59,8 @@ def main() -> None:
     if train is None or validation is None:
         parser.error("give --train and --validation, or --quick")
     changes += [f"data.source={train.resolve()}", f"data.validation.source={validation.resolve()}"]
+    if options.devices:
+        changes.append(f"devices=[{options.devices}]")
     config = config_file.read(CONFIG, changes)
     model = experiment.build_model(config)
     data = experiment.build_data(config, model)

@@ -1,40 +1,40 @@
-"""A step over a batch in parts: as much memory as a part needs, and the gradient of the whole batch.
+"""A step over a batch in parts, one after the other, on several devices, or both: the gradient of the whole batch.
 
 The gradient is the sum of those of the parts, each with the share of the batch's mean that its terms are: the same number as
-without parts, up to rounding. Dropout masks are cut from the mask of the whole batch, so they are the same bits. What sees
-one part at a time is BatchNorm: it uses the statistics of each part, and its running statistics move once for each.
+without parts, up to rounding. Random numbers are cut from those of the whole batch, so they are the same bits. What sees one part
+at a time is BatchNorm: it uses the statistics of each part. On one device its running statistics move once for each part; those of
+several devices are then averaged, weighted with their numbers of samples.
 
-Every part waits for its loss: when one is not finite, nothing that came before may reach the parameters.
+Each device gathers the gradients of its parts. Their sums are added on the first, which does the update; the others get the new
+parameters before the next step. Every part waits for its loss: when one is not finite, nothing that came before may reach the
+parameters.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import numpy as np
 
-from polymodel.errors import DataError, GraphError
-from polymodel.graph import Graph
+from polymodel.cutting import Cutter, Part
 from polymodel.metrics.base import StreamingMetric
-from polymodel.optim.gather import SHARE, SUM, Gathered, Gathering
-from polymodel.precision import FINITE
-from polymodel.spec import Dim, TensorSpec, bind_dims
+from polymodel.optim.gather import SHARE, gathering
+from polymodel.precision import FINITE, SCALE
 
 if TYPE_CHECKING:
     from polymodel.program import Program
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]
-Shares: TypeAlias = Callable[[Sequence[Arrays]], Sequence[float]]
+Shares: TypeAlias = Callable[[Sequence[Arrays]], Mapping[str, Sequence[float]]]
+Result: TypeAlias = dict[str, np.ndarray]
 
 
-def by_count(parts: Sequence[Arrays]) -> list[float]:
-    """Shares of parts by their number of samples: right for a loss that is a mean over samples."""
-    counts = [len(next(iter(p.values()))) for p in parts]
-    return [c / sum(counts) for c in counts]
+def by_rows(parts: Sequence[Arrays]) -> dict[str, Sequence[float]]:
+    """No shares but those by number of samples: right for what is a mean over samples."""
+    return {}
 
 
 @final
@@ -43,45 +43,98 @@ class Accumulation:
     """How a batch is cut.
 
     Attributes:
-        parts: into how many, >= 2; a batch of fewer samples into one for each.
-        shares: of the loss's mean that each part's terms are; see Loss.amount.
+        parts: into how many on each device; a batch of fewer samples into one for each.
+        shares: by name of what a step returns, of each part in that of the batch; by number of samples where a name is left
+            out. Gradients have the shares of the loss; see Loss.amount.
         streaming: metrics whose parts are put together by their own rule.
     """
 
     parts: int
-    shares: Shares = by_count
+    shares: Shares = by_rows
     streaming: Mapping[str, StreamingMetric] = field(default_factory=dict)
 
 
 @final
 class Parts:
-    """Steps of a program over parts of a batch."""
+    """Steps of a program, and of its replicas on other devices, over parts of a batch."""
 
     def __init__(self, program: Program) -> None:
         training = program.training
         assert training is not None
         assert training.accumulate is not None
         self.program, self.training, self.plan = program, training, training.accumulate
-        self.batch = batch_dim(training.graph)
-        self.gathering = replace(training, optimizer=Gathering(training.optimizer), clip=None, accumulate=None)
-        self.gathered = replace(training, optimizer=Gathered(training.optimizer), accumulate=None)
-        self.zeros = {f"{SUM}/{n}": np.zeros_like(training.graph.parameters[n]) for n in training.graph.trainable}
+        self.cutter = Cutter(training.graph, program.options.seed)
+        self.gathering = gathering(training)
 
     def step(self, inputs: Arrays, lr: float, step: int) -> dict[str, Any]:
         """One optimizer step; loss and metrics of the whole batch, as floats and arrays."""
-        parts = self._cut(inputs, step)
-        shares = self.plan.shares([p for p, _ in parts])
-        rule = self.training.optimizer
-        found: list[dict[str, Any]] = []
-        for i, ((feeds, masks), share) in enumerate(zip(parts, shares, strict=True), start=1):
-            last = i == len(parts)
-            scalars = {**(rule.scalars(lr, step) if last else {}), SHARE: float(share)}
-            result = self.program.run_step(self.gathered if last else self.gathering, feeds, scalars, step, masks)
-            found.append({n: self.program.read(v) for n, v in result.items()})
-            if not math.isfinite(found[-1][self.training.loss]) or not found[-1].get(FINITE, 1):
-                self.program.reset_slots(self.zeros)
-                return found[-1]
-        return {n: self._together(n, [f[n] for f in found], shares) for n in found[0]}
+        first, replicas = self.program, self.program.replicas
+        parts, shares = self._cut(inputs, step)
+        programs: Sequence[Program] = (first,) if replicas is None else replicas.ready(len(parts))
+        own = np.array_split(np.arange(len(parts)), len(programs))
+        before = first.buffers if self.training.graph.updates else {}
+        try:
+            jobs = [
+                self._job(p, [(parts[i], shares[self.training.loss][i]) for i in numbers], step)
+                for p, numbers in zip(programs, own, strict=True)
+            ]
+            results = [job() for job in jobs] if replicas is None else replicas.each(jobs)
+            found = [r for own_results in results for r in own_results]
+            bad = next((r for r in found if not self._is_finite(r)), None)
+        except BaseException:
+            self._forget(programs, before)
+            raise
+        if bad is not None:
+            self._forget(programs, before)
+            return bad
+        if others := programs[1:]:
+            rows = [sum(parts[i].rows for i in numbers) for numbers in own]
+            first.collect(others)
+            first.average(others, [n / sum(rows) for n in rows])
+        first.apply_gathered(self.training.optimizer.scalars(lr, step))
+        return {n: self._together(n, [f[n] for f in found], shares[n]) for n in found[0]}
+
+    def _cut(self, inputs: Arrays, step: int) -> tuple[list[Part], dict[str, Sequence[float]]]:
+        """The parts, and the shares of each by what is returned.
+
+        Where a part has nothing that counts (labels that are all ignored), so that its mean would be no number, there are fewer.
+        """
+        wanted = self.plan.parts * len(self.program.devices)
+        while True:
+            parts = self.cutter.cut(inputs, step, wanted)
+            rows = [p.rows / sum(q.rows for q in parts) for p in parts]
+            given = self.plan.shares([p.feeds for p in parts])
+            if all(given.get(self.training.loss, rows)) or len(parts) == 1:
+                return parts, dict.fromkeys((*self.training.returns, FINITE), rows) | dict(given)
+            wanted = len(parts) - 1
+
+    def _job(self, program: Program, parts: Sequence[tuple[Part, float]], step: int) -> Callable[[], list[Result]]:
+        """What one device has to do, compiled; it ends where a loss is not finite."""
+        scaler = self.program.scaler
+        scale = {} if scaler is None else {SCALE: scaler.scale}
+        steps = [
+            program.prepared_step(self.gathering, part.feeds, {SHARE: share, **scale}, step, part.masks) for part, share in parts
+        ]
+
+        def run() -> list[Result]:
+            found: list[Result] = []
+            for take in steps:
+                found.append({n: program.read(v) for n, v in take().items()})
+                if not self._is_finite(found[-1]):
+                    break
+            return found
+
+        return run
+
+    def _is_finite(self, result: Result) -> bool:
+        return math.isfinite(result[self.training.loss]) and bool(result.get(FINITE, True))
+
+    def _forget(self, programs: Sequence[Program], buffers: Arrays) -> None:
+        """Take everything back that parts have left behind."""
+        for program in programs:
+            program.forget_gathered()
+        if buffers:
+            self.program.buffers = dict(buffers)
 
     def _together(self, name: str, values: Sequence[np.ndarray], shares: Sequence[float]) -> Any:
         if name in self.plan.streaming:
@@ -90,53 +143,3 @@ class Parts:
                 total = self.plan.streaming[name].merge(total, part)
             return total
         return float(sum(float(v) * s for v, s in zip(values, shares, strict=True)))
-
-    def _cut(self, inputs: Arrays, step: int) -> list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
-        graph = self.training.graph
-        along = {n for n in inputs if graph.specs[n].rank and graph.specs[n].shape[0] == self.batch}
-        sizes = {len(inputs[n]) for n in along}
-        if len(sizes) != 1:
-            raise DataError(f"inputs of a batch have different numbers of samples: {sorted(sizes)}")
-        count = sizes.pop()
-        edges = np.linspace(0, count, min(self.plan.parts, count) + 1).round().astype(int)
-        masks = self._masks(inputs, step)
-        cuts = [slice(int(a), int(b)) for a, b in pairwise(edges)]
-        return [
-            (
-                {n: a[c] if n in along else a for n, a in inputs.items()},
-                {n: m[(*[slice(None)] * axis, c)] for n, (m, axis) in masks.items()},
-            )
-            for c in cuts
-        ]
-
-    def _masks(self, inputs: Arrays, step: int) -> dict[str, tuple[np.ndarray, int]]:
-        """The dropout masks of the whole batch, and the axis of its samples."""
-        graph = self.training.graph
-        if not graph.streams:
-            return {}
-        dims = bind_dims({n: graph.specs[n] for n in inputs}, {n: a.shape for n, a in inputs.items()})
-        found = {}
-        for name, stream in graph.streams.items():
-            if self.batch not in stream.spec.shape:
-                raise GraphError(
-                    f"dropout mask {name!r} is {stream.spec}, which has no axis of samples ({self.batch!r}): a batch cannot be "
-                    "accumulated in parts"
-                )
-            shape = [d for d in stream.spec.bind(dims).shape if isinstance(d, int)]
-            mask = stream.draw(self.program.options.seed, step, shape)
-            found[name] = (mask, stream.spec.shape.index(self.batch))
-        return found
-
-
-def batch_dim(graph: Graph) -> Dim:
-    """The name of the number of samples.
-
-    Raises:
-        GraphError: it is fixed, so a batch cannot be cut.
-    """
-    spec: TensorSpec = graph.specs[graph.inputs[0]]
-    if not spec.rank or isinstance(spec.shape[0], int):
-        raise GraphError(
-            f"input {graph.inputs[0]!r} is {spec}: a batch of fixed size cannot be cut into parts; name the size"
-        )
-    return spec.shape[0]

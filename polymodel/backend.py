@@ -7,14 +7,21 @@ A backend is an object registered under the entry point group `polymodel.backend
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import final
 
+from polymodel.accumulation import Accumulation
 from polymodel.carriers import carrier
+from polymodel.cutting import batch_dim
+from polymodel.devices import check_device, check_devices
 from polymodel.errors import ConfigError, DeviceUnavailable, Unsupported
 from polymodel.feeds import check_inputs, is_float
 from polymodel.graph import Graph
+from polymodel.optim.gather import gathering
 from polymodel.options import Capabilities, CompileOptions, Training
-from polymodel.program import Gradients, Predict, Program, Step
+from polymodel.program import Gradients, Predict, Program, Step, Update
+from polymodel.replicas import Replicas
 from polymodel.rules import RuleTable
 from polymodel.stored import Arrays
 
@@ -28,6 +35,7 @@ __all__ = [
     "Program",
     "Step",
     "Training",
+    "Update",
     "check_inputs",
     "is_float",
 ]
@@ -80,6 +88,7 @@ class Backend(ABC):
         graph: Graph,
         device: str = "auto",
         *,
+        devices: Sequence[str] | None = None,
         training: Training | None = None,
         options: CompileOptions | None = None,
     ) -> Program:
@@ -88,6 +97,8 @@ class Backend(ABC):
         Args:
             graph: what `predict` and `gradients` compute; may contain loss and metrics as further outputs.
             device: "cpu", "cuda", "cuda:N" or "auto" (cuda:0 where there is one).
+            devices: several of them, in the place of `device`: train_step cuts batches, predict_each gives them out in turn. The
+                first holds the state.
             training: adds `train_step`.
             options: see CompileOptions.
 
@@ -104,13 +115,24 @@ class Backend(ABC):
             raise ConfigError(f"tf32=True: backend {self.name!r} cannot be told to use TF32; leave it False")
         if training is not None and training.scaling is not None and not self.capabilities().loss_scaling:
             raise Unsupported(f"backend {self.name!r} cannot scale losses: use precision='bfloat16' or 'float32'")
-        return self._compile(graph, self._device(device), training, options)
+        names = (device,) if devices is None else check_devices(devices)
+        places = [self._device(d) for d in names]
+        own = training
+        if training is not None and len(places) > 1:
+            training = replace(training, accumulate=training.accumulate or Accumulation(1))
+            own = gathering(training)
+        if training is not None and training.accumulate is not None:
+            batch_dim(training.graph)  # refuses a batch that cannot be cut
+        program = self._compile(graph, places[0], training, options)
+        if len(places) > 1:
+            program.replicas = Replicas([program, *(self._compile(graph, p, own, options) for p in places[1:])], names)
+        return program
 
     def _device(self, asked: str) -> str:
         there = self.devices()
-        if asked == "auto":
+        if check_device(asked) == "auto":
             return there[1] if len(there) > 1 else there[0]
-        name = "cuda:0" if asked == "cuda" else asked
+        name = {"cuda": "cuda:0"}.get(asked, "cpu" if asked.startswith("cpu:") else asked)
         if name not in there:
             note = self.capabilities().cuda_note
             why = f" ({note})" if note else ""

@@ -213,9 +213,9 @@ def joined(program: Program, samples: Samples, names: Sequence[str], batch_size:
         GraphError: an output has no axis of samples, and there are several batches.
     """
     found: dict[str, np.ndarray] = {}
-    for i, feeds in enumerate(samples.batches(batch_size)):
+    for i, parts in enumerate(program.predict_each(samples.batches(batch_size), names)):
         begin = i * batch_size
-        for name, part in program.predict(feeds, names).items():
+        for name, part in parts.items():
             size = min(batch_size, samples.count - begin)
             if samples.count <= batch_size:
                 found[name] = part
@@ -242,10 +242,9 @@ def predicted(program: Program, graph: Graph, data: Any, batch_size: int) -> dic
         return joined(program, Samples.of(graph, given), graph.outputs, batch_size)
     if is_dataset(data):
         data = Loader(data, batch_size)
-    found: list[dict[str, np.ndarray]] = []
-    for item in data.batches(0, shuffle=False) if isinstance(data, Loader) else data:
-        samples = Samples.of(graph, as_array(item[0] if isinstance(item, tuple | list) else item))
-        found.append(joined(program, samples, graph.outputs, max(samples.count, 1)))
+    items = data.batches(0, shuffle=False) if isinstance(data, Loader) else data
+    samples = (Samples.of(graph, as_array(item[0] if isinstance(item, tuple | list) else item)) for item in items)
+    found = list(program.predict_each((s.arrays for s in samples), graph.outputs))
     if not found:
         raise DataError("there is no batch to predict")
     return {n: np.concatenate([part[n] for part in found]) for n in graph.outputs}

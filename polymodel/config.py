@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from polymodel import losses, metrics, regularizers
 from polymodel.config_data import DataSection
 from polymodel.config_section import Section
+from polymodel.devices import check_devices, check_rows, chosen_devices, known_device
 from polymodel.errors import ConfigError
 from polymodel.models.catalog import CATALOG
 from polymodel.models.catalog import check as check_model
@@ -52,10 +53,8 @@ def _backend(value: str | None) -> str | None:
     return value
 
 
-def _device(value: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
-        raise ConfigError(f"expected auto, cpu, cuda or cuda:N, received {value!r}")
-    return value
+def _devices(value: list[str] | None) -> list[str] | None:
+    return None if value is None else list(check_devices([known_device(d) for d in value]))
 
 
 def _metrics(value: Any) -> Any:
@@ -196,7 +195,8 @@ class Config(Section):
     log_every: int = Field(0, ge=0)
     seed: int = Field(default=0, ge=0)
     backend: Annotated[str | None, AfterValidator(_backend)] = None
-    device: Annotated[str, AfterValidator(_device)] = "auto"
+    device: Annotated[str, AfterValidator(known_device)] = "auto"
+    devices: Annotated[list[str] | None, AfterValidator(_devices)] = None
     compile: Literal["auto", "native", "inductor", "xla"] = "auto"
     threads: int | None = Field(None, ge=1)
     deterministic: bool = False
@@ -207,6 +207,12 @@ class Config(Section):
     reduce_on_plateau: ReduceOnPlateauSection | None = None
     tensorboard: bool = False
     output: str | None = None
+
+    @model_validator(mode="after")
+    def _places(self) -> Config:
+        """One device or several, and no more than a batch has rows."""
+        check_rows(chosen_devices(self.device, self.devices), self.batch_size)
+        return self
 
     @model_validator(mode="after")
     def _columns(self) -> Config:

@@ -126,15 +126,22 @@ def _loader(
     )
 
 
-def build_trainer(config: Config, model: Model, backend: str | None = None, device: str | None = None) -> Trainer:
+def build_trainer(
+    config: Config,
+    model: Model,
+    backend: str | None = None,
+    device: str | None = None,
+    devices: Sequence[str] | None = None,
+) -> Trainer:
     """The trainer of a configuration.
 
     Args:
         config: the run.
         model: from build_model.
         backend: goes before POLYMODEL_BACKEND, which goes before the configuration.
-        device: goes before the configuration.
+        device, devices: one of them goes before what the configuration says.
     """
+    given = device is not None or bool(devices)
     return Trainer(
         model,
         loss=config.loss,
@@ -147,7 +154,8 @@ def build_trainer(config: Config, model: Model, backend: str | None = None, devi
         precision=config.precision,
         regularizers=config.regularizers,
         backend=choose_backend(backend, config.backend),
-        device=device or config.device,
+        device=(device or "auto") if given else config.device,
+        devices=(devices or None) if given else config.devices,
         seed=config.seed,
         options=CompileOptions(config.compile, config.threads, config.deterministic, config.randomness, tf32=config.tf32),
     )

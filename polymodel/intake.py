@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from polymodel.accumulation import by_count
 from polymodel.batches import ArrayBatches, Batches, StreamBatches, check_count, class_weights, is_pair
 from polymodel.data.dataset import is_dataset
 from polymodel.data.foreign import as_array, column, from_frame, is_frame
 from polymodel.data.loader import Loader
 from polymodel.data.samples import Samples, is_goal
 from polymodel.errors import ConfigError, TrainingError
+from polymodel.goal import LOSS
 from polymodel.loaded import LoaderBatches
+from polymodel.losses import Loss
+from polymodel.metrics import LossMetric
 
 if TYPE_CHECKING:
     from polymodel.trainer import Trainer
@@ -85,23 +87,35 @@ class Intake:
             self.trainer.take_weights()
         return self.samples(item, class_weight)
 
-    def shares(self, parts: Sequence[Mapping[str, np.ndarray]]) -> Sequence[float]:
-        """What share of the loss's mean over a batch the terms of each part are.
+    def shares(self, parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Sequence[float]]:
+        """What share of a loss's mean over a batch the terms of each part are, of all losses that a step returns.
 
         Raises:
-            TrainingError: it is another one for each of several losses.
+            TrainingError: it is another one for each of several losses that are added.
         """
-        found = []
-        for name, loss, _ in self.targets:
-            amounts = [loss.amount(p[name]) for p in parts]
-            total = sum(amounts)
-            if loss.reduction == "sum":
-                found.append([1.0] * len(parts))
-            else:
-                found.append([a / total for a in amounts] if total else by_count(parts))
-        if any(not np.allclose(shares, found[0], rtol=1e-12, atol=0.0) for shares in found):
+        goal, losses, found = self.trainer.goal, [], {}
+        for aim in goal.aims:
+            targets = [p[goal.target_of(aim)] for p in parts]
+            before = f"{aim.output}_" if len(goal.aims) > 1 else ""
+            losses.append(_shares(aim.loss, targets))
+            found[f"{before}{LOSS}"] = losses[-1]
+            found |= {f"{before}{m.name}": _shares(m.loss, targets) for m in aim.metrics if isinstance(m, LossMetric)}
+        if any(not np.allclose(shares, losses[0], rtol=1e-12, atol=0.0) for shares in losses):
             raise TrainingError(
                 "the losses divide by different numbers (ignore_index, class weights, reduction), so their sum cannot be "
-                "accumulated over parts of a batch: use accumulate=1"
+                "accumulated over parts of a batch: use accumulate=1 and one device"
             )
-        return found[0]
+        if goal.penalties and goal.aims[0].loss.reduction == "sum":
+            raise TrainingError(
+                "a loss that is a sum would get the regularizers once for each part of a batch: use reduction='mean', or "
+                "accumulate=1 and one device"
+            )
+        return {**found, LOSS: losses[0]}
+
+
+def _shares(loss: Loss, targets: Sequence[np.ndarray]) -> list[float]:
+    if loss.reduction == "sum":
+        return [1.0] * len(targets)
+    amounts = [loss.amount(t) for t in targets]
+    total = sum(amounts)
+    return [a / total if total else len(t) / sum(map(len, targets)) for a, t in zip(amounts, targets, strict=True)]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, final
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from polymodel.history import from_word, to_word
 from polymodel.metrics.base import StreamingMetric
+
+if TYPE_CHECKING:
+    from polymodel.program import Program
 
 
 @final
@@ -71,3 +75,29 @@ class Means:
             means._totals[name] = np.array([from_word(w) for w in words], np.float64).reshape(shape)
         means._order = list(state.get("order", means._sums))
         return means
+
+
+def means_of(
+    program: Program,
+    batches: Iterable[tuple[int, Mapping[str, np.ndarray]]],
+    names: Sequence[str],
+    streaming: Mapping[str, StreamingMetric],
+) -> dict[str, Any]:
+    """What a program says of batches.
+
+    Args:
+        program: predicts them.
+        batches: numbers of samples, and what to feed.
+        names: of its outputs.
+        streaming: those that are put together by their own rule.
+    """
+    means, counts = Means(streaming), deque[int]()
+
+    def feeds() -> Iterator[Mapping[str, np.ndarray]]:
+        for count, batch in batches:
+            counts.append(count)
+            yield batch
+
+    for values in program.predict_each(feeds(), names):
+        means.add(values, counts.popleft())
+    return means.values()

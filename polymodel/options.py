@@ -9,7 +9,6 @@ from polymodel.accumulation import Accumulation
 from polymodel.graph import Graph
 from polymodel.optim.base import Optimizer
 from polymodel.optim.clip import Clip
-from polymodel.optim.gather import Gathered
 from polymodel.precision import LossScaling
 
 
@@ -51,7 +50,8 @@ class Training:
         metrics: names of further scalar outputs that a step returns.
         optimizer: update rule.
         clip: gradient clipping.
-        accumulate: how a batch is cut into parts whose gradients are added; None for a step over the batch at once.
+        accumulate: how a batch is cut into parts whose gradients are added, on this device or on several; None for a step over the
+            batch at once.
         scaling: how the loss is scaled before it is differentiated; None for as it is. A step then takes the scalar precision.SCALE
             and returns precision.FINITE besides; when that is 0 it has changed nothing.
     """
@@ -63,11 +63,6 @@ class Training:
     clip: Clip | None = None
     accumulate: Accumulation | None = None
     scaling: LossScaling | None = None
-
-    @property
-    def held_rule(self) -> Optimizer:
-        """The rule with all slots that a program has to hold."""
-        return self.optimizer if self.accumulate is None else Gathered(self.optimizer)
 
     @property
     def returns(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, final
 
@@ -14,13 +14,16 @@ from polymodel.carried import check_trainable, compile_carried, compile_carried_
 from polymodel.errors import GraphError, NeedsHost, NeedsStaticShape, ShapeError
 from polymodel.feeds import check_cotangent, check_inputs, is_float
 from polymodel.graph import Graph
+from polymodel.optim.gather import SUM
+from polymodel.optim.update_graph import update_graph
 from polymodel.options import CompileOptions, Training
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.specialize import required_inputs, required_values, specialize
 from polymodel.plan import Plan
 from polymodel.precision import SCALE, Scaler
 from polymodel.replay import ByTurns
-from polymodel.spec import TensorSpec, bind_dims, numpy_dtype
+from polymodel.replicas import Replicas
+from polymodel.spec import TensorSpec, bind_dims, numpy_dtype, spec_of_array
 from polymodel.stored import Arrays, Stored
 from polymodel.turns import check_compilable, float_settings, is_setting
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 Predict: TypeAlias = Callable[[Mapping[str, np.ndarray]], Arrays]
 Gradients: TypeAlias = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], Arrays]
 Step: TypeAlias = Callable[[Mapping[str, np.ndarray], Mapping[str, float]], Mapping[str, SupportsFloat]]
+Update: TypeAlias = Callable[[Mapping[str, float]], None]
 
 
 class Program(Stored):
@@ -54,6 +58,12 @@ class Program(Stored):
         self._level: dict[Any, int] = {}
         self._required: dict[Any, tuple[str, ...]] = {}
         self._host_operators: set[str] = set()
+        self.replicas: Replicas | None = None
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Where it runs: one device, or several that share the rows of a batch."""
+        return (self.device,) if self.replicas is None else self.replicas.names
 
     # -- what users call --------------------------------------------------------------------------------------------
 
@@ -71,14 +81,26 @@ class Program(Stored):
         Raises:
             DataError, ShapeError: an input is missing, unknown, or does not fit.
         """
+        return self.prepared(inputs, outputs)()
+
+    @final
+    def predict_each(
+        self, batches: Iterable[Mapping[str, np.ndarray]], outputs: Sequence[str] | None = None
+    ) -> Iterator[Arrays]:
+        """`predict` for many batches, in their order. Several devices take them in turn, so the results are the same bits."""
+        if self.replicas is None:
+            return (self.predict(b, outputs) for b in batches)
+        return self.replicas.predict_each(batches, outputs)
+
+    @final
+    def prepared(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> Callable[[], Arrays]:
+        """`predict`, checked and compiled: what is returned does it."""
         names = tuple(outputs) if outputs is not None else self.graph.outputs
-        key = ("predict", names)
         try:
-            run, feeds = self._lookup(key, self.graph, names, inputs, self._compile_predict)
+            run, feeds = self._lookup(("predict", names), self.graph, names, inputs, self._compile_predict)
         except NeedsHost:
-            return self._by_turns.predict(self.graph, names, inputs)
-        result: Arrays = run(feeds)
-        return result
+            return lambda: self._by_turns.predict(self.graph, names, inputs)
+        return lambda: run(feeds)
 
     @final
     def gradients(
@@ -140,24 +162,24 @@ class Program(Stored):
         if training.accumulate is not None:
             result: Mapping[str, SupportsFloat] = self._parts.step(inputs, lr, step)
         else:
-            result = self.run_step(training, inputs, training.optimizer.scalars(lr, step), step)
+            result = self.prepared_step(training, inputs, training.optimizer.scalars(lr, step), step)()
         return result if self.scaler is None else self.scaler.settle(result)
 
     @final
-    def run_step(
+    def prepared_step(
         self,
         training: Training,
         inputs: Mapping[str, np.ndarray],
         scalars: Mapping[str, float],
         step: int,
         masks: Mapping[str, np.ndarray] | None = None,
-    ) -> Mapping[str, SupportsFloat]:
-        """One step of a rule; `train_step` calls it.
+    ) -> Callable[[], Mapping[str, SupportsFloat]]:
+        """A step of a rule, checked and compiled: what is returned does it.
 
         Args:
             training: this program's, or one that differs in its rule.
             inputs, step: as for train_step.
-            scalars: of the rule.
+            scalars: of the rule, and the scale of the loss where it is not this program's own.
             masks: dropout masks; drawn for these inputs when None.
         """
         rule = None if training is self.training else type(training.optimizer)
@@ -184,8 +206,19 @@ class Program(Stored):
             drawn = None if masks is None else masks[name]
             feeds[name] = stream.draw(self.options.seed, step, shapes[name]) if drawn is None else drawn
         scale = {} if self.scaler is None else {SCALE: self.scaler.scale}
-        result: Mapping[str, SupportsFloat] = run(feeds, {**scalars, **scale})
-        return result
+        return lambda: run(feeds, {**scalars, **scale, **scalars})
+
+    @final
+    def apply_gathered(self, scalars: Mapping[str, float]) -> None:
+        """Do the update of a step with the gradients that have been gathered; their sums are zero then.
+
+        Args:
+            scalars: of the rule.
+        """
+        assert self.training is not None
+        if "update" not in self._compiled:
+            self._compiled["update"] = self._compile_update(self.training)
+        self._compiled["update"](scalars)
 
     @property
     def scalers(self) -> list[Scaler]:
@@ -221,6 +254,26 @@ class Program(Stored):
     @abstractmethod
     def _compile_step(self, plan: Plan, training: Training) -> Step:
         """A function that does one step: `plan.outputs` are training.returns and then the new buffers."""
+
+    def _compile_update(self, training: Training) -> Update:
+        """A function that does the update with the gradients in the slots "grad_sum", which are zero then.
+
+        A backend does it on its device; this is for those that do not: it copies the state.
+        """
+        names, rule = training.graph.trainable, training.optimizer
+        graph = update_graph(rule, {n: spec_of_array(training.graph.parameters[n]) for n in names}, training.clip)
+        run = self.compile_plan(specialize(graph, graph.outputs))
+
+        def update(scalars: Mapping[str, float]) -> None:
+            state = {f"p/{n}": a for n, a in self._read("parameters").items()} | self._read("slots")
+            feeds = state | {f"g/{n}": state[f"{SUM}/{n}"] for n in names}
+            feeds |= {k: np.asarray(v, state[f"p/{names[0]}"].dtype) for k, v in scalars.items()}
+            new = {n.removeprefix("new/"): a for n, a in run({n: feeds[n] for n in graph.inputs}).items()}
+            self._write("parameters", {n: new[f"p/{n}"] for n in names if f"p/{n}" in new})
+            self._write("slots", {n: a for n, a in new.items() if not n.startswith("p/")})
+            self.forget_gathered()
+
+        return update
 
     # -- shared -----------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
@@ -76,6 +77,7 @@ def compile(
     backend: str | None = None,
     device: str = "auto",
     *,
+    devices: Sequence[str] | None = None,
     training: Training | None = None,
     options: CompileOptions | None = None,
 ) -> Program:
@@ -85,10 +87,13 @@ def compile(
         graph: from `pm.Model(...).graph` or `pm.load_onnx`.
         backend: name; see choose_backend for the default.
         device: "cpu", "cuda", "cuda:N" or "auto".
+        devices: several, in the place of `device`.
         training: adds `train_step`.
         options: compiler, threads, determinism, randomness.
 
     Returns:
         A Program.
     """
-    return get_backend(choose_backend(backend)).compile(graph, device, training=training, options=options)
+    return get_backend(choose_backend(backend)).compile(
+        graph, device, devices=devices, training=training, options=options
+    )

@@ -55,16 +55,41 @@ class Stored(ABC):
     def slots(self, values: Mapping[str, np.ndarray]) -> None:
         self._assign("slots", values, self.slot_values())
 
-    def share(self, others: Sequence[Self]) -> None:
-        """Hold the parameters and buffers of other programs in this one's memory from now on; slots stay their own.
+    def share(self, others: Sequence[Self], *, buffers: bool = True) -> None:
+        """Hold the parameters of other programs in this one's memory from now on; slots stay their own.
 
         Args:
             others: of the same backend and device, with the same names; none of them, nor this one, has run yet.
+            buffers: whether to hold their buffers there too.
 
         Raises:
             Unsupported: the backend cannot do that.
         """
         raise Unsupported(f"backend {self.backend.name!r} cannot hold one state for several programs: it has no `share`")
+
+    # -- for several devices: programs of one graph; a backend does this without NumPy, these are for those that do not ----
+
+    def hand(self, others: Sequence[Self]) -> None:
+        """Overwrite the parameters and buffers of other programs with this one's."""
+        for role in ("parameters", "buffers") if others else ():
+            values = self._read(role)
+            for other in others:
+                other._write(role, values)
+
+    def collect(self, others: Sequence[Self]) -> None:
+        """Add what other programs have gathered to what this one has; theirs is zero then."""
+        for other in others:
+            more = other._read("slots")
+            self._write("slots", {n: a + more[n] for n, a in self._read("slots").items() if slot_table.is_sum(n)})
+            other.forget_gathered()
+
+    def average(self, others: Sequence[Self], shares: Sequence[float]) -> None:
+        """Make the buffers that a step changes the average of all programs' with such shares, this one's first."""
+        assert self.training is not None
+        found = [p._read("buffers") for p in (self, *others)]
+        names = [n for n in self.training.graph.updates if found[0][n].dtype.kind == "f"]
+        mean = {n: sum(b[n].astype(np.float64) * s for b, s in zip(found, shares, strict=True)) for n in names}
+        self._write("buffers", {n: np.asarray(a, found[0][n].dtype) for n, a in mean.items()})
 
     # -- what a backend gives ---------------------------------------------------------------------------------------
 
@@ -86,12 +111,14 @@ class Stored(ABC):
     @final
     def held_slots(self) -> Arrays:
         """The slots at the start, those included that are zero between steps: what a backend has to hold."""
-        return {} if self.training is None else slot_table.at_start(self.training.held_rule, self.training.graph)
+        training = self.training
+        return self.slot_values() | ({} if training is None or training.accumulate is None else slot_table.sums(training.graph))
 
     @final
-    def reset_slots(self, values: Mapping[str, np.ndarray]) -> None:
-        """Overwrite slots, those included that are zero between steps."""
-        self._write("slots", values)
+    def forget_gathered(self) -> None:
+        """Make the sums of gradients zero."""
+        assert self.training is not None
+        self._write("slots", slot_table.sums(self.training.graph))
 
     def _assign(self, role: str, values: Mapping[str, np.ndarray], current: Mapping[str, np.ndarray]) -> None:
         for name, value in values.items():

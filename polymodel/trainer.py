@@ -16,6 +16,7 @@ from polymodel.batches import Batches, Feeds, check_count, has_weights, is_pair,
 from polymodel.callbacks.base import Callback
 from polymodel.callbacks.progress import Progress
 from polymodel.data.samples import Inputs, Targets, count_of
+from polymodel.devices import check_rows, chosen_devices
 from polymodel.errors import ConfigError, GraphError, NonFiniteLoss
 from polymodel.fit import Fit
 from polymodel.fitted import Fitted
@@ -23,7 +24,7 @@ from polymodel.goal import LOSS, WEIGHT, Losses, Metrics, make_goal
 from polymodel.graph import Graph
 from polymodel.history import History
 from polymodel.intake import Intake
-from polymodel.means import Means
+from polymodel.means import means_of
 from polymodel.metrics import StreamingMetric
 from polymodel.optim.base import Optimizer
 from polymodel.optim.clip import Clip
@@ -60,10 +61,11 @@ class Trainer(Fitted):
         regularizers: penalties of parameters that are added to the loss: {"match": "*.weight", "l2": 1e-4}, ...
         schedule: what the optimizer's learning rate is multiplied with over time; constant when None.
         clip: {"norm": x}, {"parameter_norm": x}, {"value": x} or an object of these; of the accumulated gradient.
-        accumulate: parts that each batch is cut into, whose gradients are added; see polymodel.accumulation.
+        accumulate: parts that each batch is cut into (on each device), whose gradients are added; see polymodel.accumulation.
         precision: "float32", "float16" (with a dynamic loss scale) or "bfloat16" for products, or a mapping; see polymodel.precision.
         backend: "torch", "tensorflow", "mxnet", ...; see polymodel.registry.choose_backend for the default.
         device: "cpu", "cuda", "cuda:N", or "auto" for a GPU where there is one.
+        devices: several of this host, ["cuda:0", "cuda:1"], in its place: they share the rows of each batch.
         seed: of shuffles and dropout masks.
         options: compiler, threads, determinism, source of dropout masks; its seed is replaced.
 
@@ -97,6 +99,7 @@ class Trainer(Fitted):
         precision: str | Mapping[str, Any] | Precision = "float32",
         backend: str | None = None,
         device: str = "auto",
+        devices: Sequence[str] | None = None,
         seed: int = 0,
         options: CompileOptions | None = None,
     ) -> None:
@@ -112,8 +115,7 @@ class Trainer(Fitted):
         self.optimizer = get_optimizer(optimizer)
         self.schedule = get_schedule(schedule)
         self.clip = get_clip(clip)
-        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
-            raise ConfigError(f"accumulate must be an integer of 1 or more, received {accumulate!r}")
+        check_count("accumulate", accumulate)
         self.accumulate = accumulate
         self.precision = get_precision(precision)
         self.seed = seed
@@ -121,21 +123,25 @@ class Trainer(Fitted):
         self.step, self.epoch, self.lr_factor = 0, 0, 1.0
         self.losses = (LOSS,)
         self.graph_hash = model.graph.hash
-        self._place = (get_backend(choose_backend(backend)), device, options or CompileOptions())
+        self.devices = chosen_devices(device, devices)
+        self._place = (get_backend(choose_backend(backend)), options or CompileOptions())
         self._intake = Intake(self)
         self.program: Program = self._compile()
         warn_of_substitute(self.precision, self.program)
 
     def _compile(self) -> Program:
-        backend, device, options = self._place
+        backend, options = self._place
         graph = self.precision.apply(self.model.goal_graph(self.goal, training=True, randomness=options.randomness))
         if not graph.trainable:
             raise GraphError("the model has no parameter to train: all are frozen, or there is none")
         check_patterns(self.optimizer, graph.trainable)
-        parts = Accumulation(self.accumulate, self._intake.shares, self.streaming) if self.accumulate > 1 else None
+        whole = self.accumulate == len(self.devices) == 1
+        parts = None if whole else Accumulation(self.accumulate, self._intake.shares, self.streaming)
         training = Training(graph, LOSS, self.optimizer, self.metric_names, self.clip, parts, self.precision.scaling)
         inference = self.precision.apply(self.model.goal_graph(self.goal, training=False))
-        return backend.compile(inference, device, training=training, options=replace(options, seed=self.seed))
+        several = self.devices if len(self.devices) > 1 else None
+        options = replace(options, seed=self.seed)
+        return backend.compile(inference, self.devices[0], devices=several, training=training, options=options)
 
     # -- training ---------------------------------------------------------------------------------------------------
 
@@ -197,6 +203,7 @@ class Trainer(Fitted):
         check_count("batch_size", batch_size)
         seed = self.seed if shuffle else None
         batches = self._intake.batches(data, batch_size, sample_weight, class_weight, steps_per_epoch, seed)
+        check_rows(self.devices, batches.batch_size, batches.samples)
         held = None if validation is None else self._intake.batches(validation, max(batch_size, 256))
         fit = Fit(
             self,
@@ -293,10 +300,7 @@ class Trainer(Fitted):
 
     def evaluate_batches(self, batches: Batches) -> dict[str, Any]:
         """`evaluate` for data that are checked already."""
-        means, names = Means(self.streaming), (LOSS, *self.metric_names)
-        for count, feeds in batches.epoch(0):
-            means.add(self.program.predict(feeds, names), count)
-        return means.values()
+        return means_of(self.program, batches.epoch(0), (LOSS, *self.metric_names), self.streaming)
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Any:
         """The model's outputs for samples, computed batch by batch.
@@ -371,6 +375,7 @@ class Trainer(Fitted):
             "schedule": describe(self.schedule),
             "clip": describe(self.clip),
             "accumulate": self.accumulate,
+            "devices": list(self.program.devices),
             **self.precision.facts([self.program]),
             "loss": " + ".join(aim.loss.name for aim in self.goal.aims),
             "metrics": list(self.metric_names),

@@ -175,5 +175,15 @@ class State:
         for name, value in values.items():
             self.flat_of(name).write({name: value})
 
+    def clear(self) -> None:
+        """Make all of them zero."""
+        for flat in self.flats:
+            flat.rows[...] = 0
+
+    def wait(self) -> None:
+        """Wait until nothing is about to write them."""
+        for flat in self.flats:
+            flat.rows.wait_to_read()
+
 
 __all__ = ["Flat", "State", "to_mxnet"]

@@ -24,6 +24,7 @@ import numpy as np
 from polymodel.optim.adam import Adam, AdamW
 from polymodel.optim.base import Optimizer
 from polymodel.optim.clip import Clip, ClipNorm, ClipValue
+from polymodel.optim.gather import SHARE, Gathering
 from polymodel.optim.sgd import SGD
 from polymodel.optim.update_graph import update_graph
 from polymodel.passes.specialize import specialize
@@ -47,7 +48,7 @@ class Update(ABC):
     slots: dict[str, State]
 
     def __init__(
-        self, optimizer: Optimizer, clip: Clip | None, parameters: State, context: Any, held: Update | None = None
+        self, optimizer: Optimizer, clip: Clip | None, parameters: State, context: Any, held: Update | None, gradients: State | None
     ) -> None:
         self.optimizer = optimizer
         self.clip = clip
@@ -59,7 +60,7 @@ class Update(ABC):
         zeros = {n: np.zeros_like(v) for n, v in values.items()}
         apart = parameters.apart
         turned = parameters.turned
-        self.gradients = State(zeros, context, apart, turned) if held is None else held.gradients
+        self.gradients = gradients or (State(zeros, context, apart, turned) if held is None else held.gradients)
         self.slots = {
             slot: kept.get(slot)
             or State({n: found[slot] for n, found in starts.items() if slot in found}, context, apart, turned)
@@ -92,11 +93,22 @@ class Update(ABC):
 
 
 def make_update(
-    optimizer: Optimizer, clip: Clip | None, parameters: State, context: Any, held: Update | None = None
+    optimizer: Optimizer,
+    clip: Clip | None,
+    parameters: State,
+    context: Any,
+    held: Update | None = None,
+    gradients: State | None = None,
 ) -> Update:
-    """The fastest update that is the same formula; it shares gradients and slots with `held`."""
+    """The fastest update that is the same formula.
+
+    Args:
+        optimizer, clip, parameters, context: the rule, and what it changes.
+        held: another update of the same parameters, whose slots it shares, and whose gradients unless others are given.
+        gradients: like the parameters.
+    """
     kind = _Fused if _fusable(optimizer, clip, parameters) else _Lowered
-    return kind(optimizer, clip, parameters, context, held)
+    return kind(optimizer, clip, parameters, context, held, gradients)
 
 
 def is_elementwise(optimizer: Optimizer, clip: Clip | None) -> bool:
@@ -105,7 +117,11 @@ def is_elementwise(optimizer: Optimizer, clip: Clip | None) -> bool:
 
 
 def _fusable(optimizer: Optimizer, clip: Clip | None, parameters: State) -> bool:
-    if {f.dtype for f in parameters.flats} != {"float32"} or not is_elementwise(optimizer, clip):
+    if {f.dtype for f in parameters.flats} != {"float32"}:
+        return False
+    if isinstance(optimizer, Gathering):
+        return True
+    if not is_elementwise(optimizer, clip):
         return False
     return not isinstance(optimizer, SGD) or optimizer.momentum == 0 or optimizer.momentum >= 0.5
 
@@ -119,7 +135,9 @@ class _Fused(Update):
             _clip(self.clip, [f.rows for f in self.gradients.flats])
         for flats in zip(*(s.flats for s in (self.parameters, self.gradients, *self.slots.values())), strict=True):
             p, g, *slots = (f.rows for f in flats)
-            if isinstance(self.optimizer, SGD):
+            if isinstance(self.optimizer, Gathering):
+                _axpy(slots[0], g, -scalars[SHARE])
+            elif isinstance(self.optimizer, SGD):
                 _sgd(self.optimizer, scalars["lr"], p, g, *slots)
             elif isinstance(self.optimizer, AdamW):
                 _axpy(p, p, 1.0 - scalars["decay"])
@@ -169,9 +187,9 @@ class _Lowered(Update):
     """The update graph, lowered like a model."""
 
     def __init__(
-        self, optimizer: Optimizer, clip: Clip | None, parameters: State, context: Any, held: Update | None = None
+        self, optimizer: Optimizer, clip: Clip | None, parameters: State, context: Any, held: Update | None, gradients: State | None
     ) -> None:
-        super().__init__(optimizer, clip, parameters, context, held)
+        super().__init__(optimizer, clip, parameters, context, held, gradients)
         self.runs = [self._compile(dtype) for dtype in dict.fromkeys(f.dtype for f in parameters.flats)]
 
     def _compile(self, dtype: str) -> tuple[Executable, dict[str, Any], dict[str, Any]]:

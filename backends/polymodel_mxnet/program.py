@@ -10,12 +10,15 @@ from typing import Any, SupportsFloat, final
 import numpy as np
 
 from polymodel.backend import Arrays, Backend, Gradients, Predict, Program, Step, is_float
+from polymodel.backend import Update as ApplyGathered
 from polymodel.graph import Graph
+from polymodel.optim.gather import SUM, gathering
 from polymodel.options import CompileOptions, Training
 from polymodel.passes.specialize import specialize
 from polymodel.plan import Plan
 from polymodel.precision import FINITE, SCALE
 from polymodel.spec import bind_dims
+from polymodel_mxnet import replicas
 from polymodel_mxnet.compat import mxnet, translated, use_threads
 from polymodel_mxnet.dtypes import to_mxnet, to_numpy
 from polymodel_mxnet.executable import Executable
@@ -46,6 +49,11 @@ class Scalar:
         return f"Scalar({self._array.asnumpy()})"
 
 
+def _may_turn(training: Training | None) -> bool:
+    """Whether weights may be held turned: by a rule for which that is all the same, and by no program of several that copy states."""
+    return training is None or (training.accumulate is None and is_elementwise(training.optimizer, training.clip))
+
+
 def _zeros_like(array: Any) -> Any:
     return mxnet.nd.zeros_like(array.as_nd_ndarray()).as_np_ndarray()
 
@@ -73,20 +81,19 @@ class MXNetProgram(Program):
             os.environ["MXNET_ENFORCE_DETERMINISM"] = "1"
         trainable = set(training.graph.trainable) if training else set(graph.trainable)
         parameters = self.held(graph.parameters)
-        turned = turned_weights(graph) if training is None or is_elementwise(training.held_rule, training.clip) else frozenset()
-        self._trained = State({n: v for n, v in parameters.items() if n in trainable}, context, turned=turned)
-        self._frozen = State({n: v for n, v in parameters.items() if n not in trainable}, context, turned=turned)
-        self._buffers = State(self.held(graph.buffers), context)
-        self._update: Update | None = None
+        turned = turned_weights(graph) if _may_turn(training) else frozenset()
+        self.trained = State({n: v for n, v in parameters.items() if n in trainable}, context, turned=turned)
+        self.frozen = State({n: v for n, v in parameters.items() if n not in trainable}, context, turned=turned)
+        self.held_buffers = State(self.held(graph.buffers), context)
+        self._updates: list[Update] = []
         self._native: NativeBlock | None = None
-        if training is not None:
-            self._update = make_update(training.held_rule, training.clip, self._trained, context)
+        self._make_updates()
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
     @property
     def _turned(self) -> frozenset[str]:
-        return self._trained.turned | self._frozen.turned
+        return self.trained.turned | self.frozen.turned
 
     def _lower(
         self, plan: Plan, purpose: str, differentiated: frozenset[str] = frozenset(), detach: int | None = None
@@ -133,16 +140,17 @@ class MXNetProgram(Program):
         return gradients
 
     def _compile_step(self, plan: Plan, training: Training) -> Step:
-        update = self._update_of(training)
+        update = self._updates[0]
         returns, changed = training.returns, tuple(training.graph.updates)
-        trained = [n for n in self._trained if n in plan.inputs and plan.inputs[n].size]
+        trained = [n for n in self.trained if n in plan.inputs and plan.inputs[n].size]
         lowered = self._lower(plan, "step", frozenset(trained), detach=1)
         run = Executable(lowered, self.state_arrays(), self.context)
         staging = Staging({n: plan.inputs[n] for _, n in run.fed}, self.context)
         trained = [n for n in trained if n in lowered.inputs]
-        unused = [n for n in self._trained if n not in trained]
-        mxnet.autograd.mark_variables([self._trained[n] for n in trained], [update.gradients[n] for n in trained])
-        record, targets = mxnet.autograd.record, [self._buffers[n] for n in changed]
+        gathers = SUM in update.slots
+        unused = [n for n in self.trained if n not in trained]
+        mxnet.autograd.mark_variables([self.trained[n] for n in trained], [update.gradients[n] for n in trained])
+        record, targets = mxnet.autograd.record, [self.held_buffers[n] for n in changed]
         first = True
 
         def step(feeds: Mapping[str, np.ndarray], scalars: Mapping[str, float]) -> Mapping[str, SupportsFloat]:
@@ -163,6 +171,8 @@ class MXNetProgram(Program):
                 update.apply(scalars)
                 for target, new in zip(targets, results[len(returns) :], strict=True):
                     push("_copyto", new, out=target)
+            if gathers:  # the next part's loss does not wait for this one's gradients
+                self.sums().wait()
             if first or not done:
                 mxnet.nd.waitall()
                 first = False
@@ -171,13 +181,35 @@ class MXNetProgram(Program):
 
         return step
 
-    def _update_of(self, training: Training) -> Update:
-        """The update of a rule; all of them share gradients and slots."""
-        held = self._update
-        assert held is not None
-        if type(held.optimizer) is type(training.optimizer):
-            return held
-        return make_update(training.optimizer, training.clip, self._trained, self.context, held)
+    def _make_updates(self) -> None:
+        """What a step does with its gradients: the rule, or gather them for the rule that comes after it."""
+        t, of = self.training, (self.trained, self.context)
+        if t is None:
+            return
+        if t.accumulate is None:
+            self._updates = [make_update(t.optimizer, t.clip, *of)]
+            return
+        gather = make_update(gathering(t).optimizer, None, *of)
+        self._updates = [gather, make_update(t.optimizer, t.clip, *of, gather, gather.slots[SUM])]
+
+    def sums(self) -> State:
+        """The gathered gradients."""
+        return self._updates[0].slots[SUM]
+
+    def _compile_update(self, training: Training) -> ApplyGathered:
+        change, sums, first = self._updates[1], self.sums(), True
+
+        def update(scalars: Mapping[str, float]) -> None:
+            nonlocal first
+            use_threads(self.options.threads)
+            with translated():
+                change.apply(scalars)
+                sums.clear()
+                if first:
+                    mxnet.nd.waitall()
+                    first = False
+
+        return update
 
     def synchronize(self) -> None:
         """Wait for the engine; the update of the last step may still be under way when its loss is there."""
@@ -188,37 +220,49 @@ class MXNetProgram(Program):
 
     def state_arrays(self) -> dict[str, Any]:
         """The arrays that hold parameters and buffers, by name."""
-        return {n: state[n] for state in (self._trained, self._frozen, self._buffers) for n in state}
+        return {n: state[n] for state in (self.trained, self.frozen, self.held_buffers) for n in state}
 
     def _read(self, role: str) -> Arrays:
         if role == "slots":
-            return self._update.read() if self._update else {}
+            return {n: a for u in self._updates for n, a in u.read().items()}
         if role == "buffers":
-            return self._buffers.read()
-        found = {**self._trained.read(), **self._frozen.read()}
+            return self.held_buffers.read()
+        found = {**self.trained.read(), **self.frozen.read()}
         return {n: found[n] for n in self.graph.parameters}
 
     def _write(self, role: str, values: Mapping[str, np.ndarray]) -> None:
         if role == "slots":
-            if self._update:
-                self._update.write(values)
+            for update in self._updates:
+                update.write({n: a for n, a in values.items() if n.partition("/")[0] in update.slots})
             return
-        for state in (self._trained, self._frozen, self._buffers):
+        for state in (self.trained, self.frozen, self.held_buffers):
             state.write({n: v for n, v in values.items() if n in state})
 
-    def share(self, others: Sequence[MXNetProgram]) -> None:
+    def share(self, others: Sequence[MXNetProgram], *, buffers: bool = True) -> None:
         """See Stored.share. Parameters that the same programs train lie together, so that every update has whole Flats."""
         programs = [self, *others]
-        values = {**self._trained.read(), **self._frozen.read()}
-        apart = {n: tuple(n in p._trained for p in programs) for n in values}
+        values = {**self.trained.read(), **self.frozen.read()}
+        apart = {n: tuple(n in p.trained for p in programs) for n in values}
         whole = State(values, self.context, apart, frozenset.intersection(*(p._turned for p in programs)))
         for program in programs:
-            trained = tuple(program._trained)
-            program._trained = whole.part(trained)
-            program._frozen = whole.part([n for n in values if n not in trained])
-            program._buffers = self._buffers
-            if program.training is not None:
-                program._update = make_update(program.training.held_rule, program.training.clip, program._trained, self.context)
+            names = tuple(program.trained)
+            program.trained = whole.part(names)
+            program.frozen = whole.part([n for n in values if n not in names])
+            if buffers:
+                program.held_buffers = self.held_buffers
+            program._make_updates()
+
+    def hand(self, others: Sequence[MXNetProgram]) -> None:
+        """See Stored.hand."""
+        replicas.hand(self, others)
+
+    def collect(self, others: Sequence[MXNetProgram]) -> None:
+        """See Stored.collect."""
+        replicas.collect(self, others)
+
+    def average(self, others: Sequence[MXNetProgram], shares: Sequence[float]) -> None:
+        """See Stored.average."""
+        replicas.average(self, others, shares)
 
     # -- native -----------------------------------------------------------------------------------------------------
 
@@ -226,7 +270,7 @@ class MXNetProgram(Program):
     def native(self) -> NativeBlock:
         """A gluon HybridBlock over the same memory."""
         if self._native is None:
-            gradients = {n: self._update.gradients[n] for n in self._trained} if self._update else {}
+            gradients = {n: self._updates[0].gradients[n] for n in self.trained} if self._updates else {}
             self._native = NativeBlock(
                 self.state_arrays(), gradients, self.graph.inputs, self._run_native, self._lower_native
             )
@@ -235,7 +279,7 @@ class MXNetProgram(Program):
     def _lower_native(self, shapes: Mapping[str, tuple[int, ...]], purpose: str = "predict") -> Lowered:
         dims = bind_dims({n: self.graph.specs[n] for n in shapes}, shapes)
         plan = specialize(self.graph, self.graph.outputs, dims)
-        return self._lower(plan, purpose, frozenset(self._trained) if purpose == "gradients" else frozenset())
+        return self._lower(plan, purpose, frozenset(self.trained) if purpose == "gradients" else frozenset())
 
     def _run_native(self, feeds: Mapping[str, Any]) -> list[Any]:
         use_threads(self.options.threads)

@@ -62,7 +62,6 @@ def fused_update(
     scalars: Mapping[str, Any],
     dtype: str,
     layouts: Mapping[str, Layout],
-    clip: Clip | None = None,
 ) -> None:
     """Update variables in place, with the fused kernel of the rule where there is one.
 
@@ -74,10 +73,9 @@ def fused_update(
         scalars: 0-dim tensors of the parameters' dtype.
         dtype: of all parameters.
         layouts: order of axes in which parameters, their gradients and slots are stored.
-        clip: applied to gradients that are put together from parts.
     """
     if isinstance(optimizer, Averaged):
-        fused_update(optimizer.inner, parameters, gradients, slots, scalars, dtype, layouts, clip)
+        fused_update(optimizer.inner, parameters, gradients, slots, scalars, dtype, layouts)
         for name in gradients:
             average = slots[f"{EMA}/{name}"]
             mixed = average.read_value() * scalars["ema.keep"] + parameters[name].read_value() * scalars["ema.mix"]
@@ -92,7 +90,7 @@ def fused_update(
         return
     kernel = _kernel(optimizer)
     if kernel is None:
-        formula_update(optimizer, parameters, gradients, slots, scalars, dtype, layouts, clip=clip)
+        formula_update(optimizer, parameters, gradients, slots, scalars, dtype, layouts)
         return
     for name, gradient in gradients.items():
         kernel(parameters[name], gradient, {s: slots[f"{s}/{name}"] for s in optimizer.slots}, scalars)
@@ -107,14 +105,12 @@ def formula_update(
     dtype: str,
     layouts: Mapping[str, Layout],
     finite: Any = None,
-    clip: Clip | None = None,
 ) -> None:
     """Update variables in place by the rule's formula.
 
     Args:
         optimizer, parameters, gradients, slots, scalars, dtype, layouts: as for fused_update.
         finite: inside XLA, a 0-dim bool that says whether to update at all.
-        clip: applied to gradients that are put together from parts.
     """
     turned = {n: layouts.get(n) for n in gradients} if optimizer.positional else {}
 
@@ -137,7 +133,7 @@ def formula_update(
     def selected(target: str, value: Any) -> Any:
         return xla_kept(tf.where(finite, value, old[target.removeprefix("new/")]))
 
-    graph = update_graph(optimizer, specs, clip)
+    graph = update_graph(optimizer, specs)
     results = _run(graph, {**feeds, **old, **scalars}, None if finite is None else selected)
     for target in graph.outputs:
         key = target.removeprefix("new/")

@@ -7,14 +7,14 @@ from typing import Any, SupportsFloat, final
 
 import numpy as np
 
-from polymodel.backend import Arrays, Backend, CompileOptions, Gradients, Predict, Program, Step, Training, is_float
+from polymodel.backend import Arrays, Backend, CompileOptions, Gradients, Predict, Program, Step, Training, Update, is_float
 from polymodel.errors import GraphError, ShapeError
 from polymodel.graph import Graph
-from polymodel.optim.gather import Gathered
+from polymodel.optim.gather import SUM
 from polymodel.plan import Plan
 from polymodel.precision import FINITE, SCALE
 from polymodel.spec import TensorSpec, bind_dims, numpy_dtype
-from polymodel_tensorflow import optimizers
+from polymodel_tensorflow import optimizers, replicas
 from polymodel_tensorflow.compat import tf, use_tf32
 from polymodel_tensorflow.dtypes import native_dtype
 from polymodel_tensorflow.layout import Layout, from_layout, inverse, stored_layouts, to_layout
@@ -42,6 +42,7 @@ class TensorFlowProgram(Program):
                 "slots": self._slots(),
             }
         self._native: Any = None
+        self.between: dict[Any, Callable[..., Any]] = {}
 
     @property
     def native(self) -> Any:
@@ -78,12 +79,30 @@ class TensorFlowProgram(Program):
     def _slots(self) -> dict[str, Any]:
         return {n: self._variable(n, a) for n, a in self.held_slots().items()}
 
-    def share(self, others: Sequence[TensorFlowProgram]) -> None:
+    def share(self, others: Sequence[TensorFlowProgram], *, buffers: bool = True) -> None:
         """See Stored.share."""
         for other in others:
             other._layouts = self._layouts
+            own = self.variables if buffers else {**self.variables, "buffers": other.variables["buffers"]}
             with tf.device(self._place):
-                other.variables = {**self.variables, "slots": other._slots()}
+                other.variables = {**own, "slots": other._slots()}
+
+    def hand(self, others: Sequence[TensorFlowProgram]) -> None:
+        """See Stored.hand."""
+        replicas.hand(self, others)
+
+    def collect(self, others: Sequence[TensorFlowProgram]) -> None:
+        """See Stored.collect."""
+        replicas.collect(self, others)
+
+    def average(self, others: Sequence[TensorFlowProgram], shares: Sequence[float]) -> None:
+        """See Stored.average."""
+        replicas.average(self, others, shares)
+
+    def sums(self) -> dict[str, Any]:
+        """The variables of gathered gradients, by parameter."""
+        assert self.training is not None
+        return {n: self.variables["slots"][f"{SUM}/{n}"] for n in self.training.graph.trainable}
 
     # -- compiled functions -----------------------------------------------------------------------------------------
 
@@ -98,7 +117,7 @@ class TensorFlowProgram(Program):
         function = self.trace(body, [plan.inputs[n] for n in fed], self._jit(plan, training=False))
 
         def run(feeds: Mapping[str, np.ndarray]) -> Arrays:
-            results = function(*(tf.convert_to_tensor(feeds[n]) for n in fed))
+            results = function(*(self.tensor(feeds[n]) for n in fed))
             return {n: np.asarray(r.numpy()) for n, r in zip(plan.outputs, results, strict=True)}
 
         return run
@@ -130,7 +149,7 @@ class TensorFlowProgram(Program):
             for name in given:
                 _check_cotangent(name, plan.specs[name].bind(sizes), cotangents[name])
             arrays = (*(feeds[n] for n in fed), *(cotangents[n] for n in given))
-            results = function(*(tf.convert_to_tensor(a) for a in arrays))
+            results = function(*(self.tensor(a) for a in arrays))
             return {n: np.asarray(r.numpy()) for n, r in zip(found, results, strict=True)}
 
         return run
@@ -161,8 +180,7 @@ class TensorFlowProgram(Program):
                 for gradient in gradients.values():
                     finite &= tf.reduce_all(tf.math.is_finite(gradient))
                 gradients = {n: g * (1 / by_name[SCALE]) for n, g in gradients.items()}
-            if not isinstance(training.optimizer, Gathered):  # which clips what it has put together
-                gradients = optimizers.clipped(training.clip, gradients, dtype)
+            gradients = optimizers.clipped(training.clip, gradients, dtype)
             updates = [(self.variables["buffers"][b], values.get(n)) for b, n in training.graph.updates.items()]
             self._update(training, gradients, updates, by_name, dtype, finite, jit)
             return [*(tf.identity(values.get(n)) for n in returns), *([tf.cast(finite, tf.float32)] if scaled else [])]
@@ -174,7 +192,7 @@ class TensorFlowProgram(Program):
         def run(feeds: Mapping[str, np.ndarray], scalars: Mapping[str, float]) -> Mapping[str, SupportsFloat]:
             if scalars != last[0]:
                 last[:] = [scalars, tf.constant(list(scalars.values()), dtype)]
-            return dict(zip(names_out, function(last[1], *[tf.convert_to_tensor(feeds[n]) for n in fed]), strict=True))
+            return dict(zip(names_out, function(last[1], *[self.tensor(feeds[n]) for n in fed]), strict=True))
 
         return run
 
@@ -190,21 +208,51 @@ class TensorFlowProgram(Program):
     ) -> None:
         """Write parameters, slots and buffers, unless the loss is not finite."""
         parameters, layouts = self.variables["parameters"], self._layouts
-        slots = {n: v for n, v in self.variables["slots"].items() if n.partition("/")[0] in training.optimizer.slots}
-        clip = training.clip if isinstance(training.optimizer, Gathered) else None
+        slots = self._slots_of(training)
         if jit:
-            optimizers.formula_update(training.optimizer, parameters, gradients, slots, scalars, dtype, layouts, finite, clip)
+            optimizers.formula_update(training.optimizer, parameters, gradients, slots, scalars, dtype, layouts, finite)
             for variable, value in buffers:
                 variable.assign(tf.where(finite, value, variable.read_value()), read_value=False)
             return
 
         def write() -> Any:
-            optimizers.fused_update(training.optimizer, parameters, gradients, slots, scalars, dtype, layouts, clip)
+            optimizers.fused_update(training.optimizer, parameters, gradients, slots, scalars, dtype, layouts)
             for variable, value in buffers:
                 variable.assign(value, read_value=False)
             return tf.constant(True)
 
         tf.cond(finite, write, lambda: tf.constant(False))
+
+    def _slots_of(self, training: Training) -> dict[str, Any]:
+        return {n: v for n, v in self.variables["slots"].items() if n.partition("/")[0] in training.optimizer.slots}
+
+    def _compile_update(self, training: Training) -> Update:
+        rule, parameters, slots = training.optimizer, self.variables["parameters"], self._slots_of(training)
+        dtype = _common_dtype(training.graph, training.graph.trainable)
+        names = list(rule.scalars(rule.lr, 1))
+
+        def body(scalars: Any) -> list[Any]:
+            sums = self.sums()
+            gradients = optimizers.clipped(training.clip, {n: v.read_value() for n, v in sums.items()}, dtype)
+            by_name = dict(zip(names, tf.unstack(scalars), strict=True))
+            optimizers.fused_update(rule, parameters, gradients, slots, by_name, dtype, self._layouts)
+            for variable in sums.values():
+                variable.assign(tf.zeros(variable.shape, variable.dtype), read_value=False)
+            return [tf.constant(True)]
+
+        function = self.trace(body, [TensorSpec((len(names),), dtype)], jit=False)
+
+        def update(scalars: Mapping[str, float]) -> None:
+            function(tf.constant(list(scalars.values()), dtype))
+
+        return update
+
+    def tensor(self, array: np.ndarray) -> Any:
+        """An array on the program's device."""
+        if self.device == "cpu":
+            return tf.convert_to_tensor(array)
+        with tf.device(self._place):
+            return tf.convert_to_tensor(array)
 
     # -- tracing ----------------------------------------------------------------------------------------------------
 
@@ -228,7 +276,8 @@ class TensorFlowProgram(Program):
 
         def run(*tensors: Any) -> list[Any]:
             use_tf32(self.options.tf32)
-            return call(*tensors)
+            with tf.device(self._place):  # XLA runs on the device of the call, wherever variables are
+                return call(*tensors)
 
         return run
 
@@ -273,7 +322,7 @@ def _called_directly(concrete: Any) -> Callable[..., list[Any]]:
 def native_device(device: str) -> str:
     """TensorFlow's name of "cpu" or "cuda:N"."""
     kind, _, index = device.partition(":")
-    return "/CPU:0" if kind == "cpu" else f"/GPU:{index or 0}"
+    return f"/{'CPU' if kind == 'cpu' else 'GPU'}:{index or 0}"
 
 
 def _scope_name(name: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
@@ -40,17 +41,26 @@ def use_threads(count: int) -> None:
         torch.set_num_threads(count)
 
 
+_lock = Lock()
+_inside: list[bool] = []
+"""For each context that lasts, in whatever thread, whether the choice was made before it."""
+
+
 @contextmanager
-def deterministic(on: bool) -> Iterator[None]:
-    """Allow only kernels that give the same bits in every run, while the context lasts."""
-    before = torch.are_deterministic_algorithms_enabled()
-    if on != before:
-        torch.use_deterministic_algorithms(on)
+def deterministic() -> Iterator[None]:
+    """Allow only kernels that give the same bits in every run, while the context lasts. It holds for all threads."""
+    with _lock:
+        _inside.append(torch.are_deterministic_algorithms_enabled())
+        if not _inside[-1]:
+            torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        if on != before:
-            torch.use_deterministic_algorithms(before)
+        with _lock:
+            if len(_inside) > 1:
+                _inside.pop()
+            elif not _inside.pop():
+                torch.use_deterministic_algorithms(False)
 
 
 use_threads(default_threads())

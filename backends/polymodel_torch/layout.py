@@ -75,3 +75,8 @@ def _conversion(node: Node, name: str) -> Node:
         op_type="ChannelsLast", domain=DOMAIN, version=1, name=name, attributes={}, input_names=node.input_names[:1],
         output_names=(name,), inputs=(spec,), outputs=(spec,), constants={},
     )
+
+
+def memory(tensor: torch.Tensor) -> int:
+    """Where the memory of a tensor and of all its views begins."""
+    return int(tensor.untyped_storage().data_ptr())

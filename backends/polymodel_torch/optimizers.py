@@ -12,6 +12,7 @@ from polymodel.optim import SGD, Adam, AdamW, Averaged, ClipNorm, ClipValue, Gro
 from polymodel.optim.average import EMA
 from polymodel.optim.base import Optimizer
 from polymodel.optim.clip import Clip
+from polymodel.optim.gather import SHARE, SUM, Gathering
 from polymodel.optim.update_graph import update_graph
 from polymodel.passes.specialize import specialize
 from polymodel.spec import TensorSpec
@@ -44,6 +45,8 @@ def make_update(
         return lambda gradients, scalars, skip: None
     if isinstance(optimizer, Averaged):
         return _averaged(make_update(optimizer.inner, clip, parameters, slots, device), parameters, slots)
+    if isinstance(optimizer, Gathering):
+        return _gathering([slots[f"{SUM}/{n}"] for n in parameters])
     known = isinstance(clip, ClipNorm | ClipValue | None)
     floating = all(p.dtype in (torch.float32, torch.float64) for p in parameters.values())
     same = floating and known and len({p.dtype for p in parameters.values()}) == 1
@@ -78,6 +81,15 @@ def _averaged(inner: Update, parameters: Mapping[str, torch.Tensor], slots: Mapp
         weight: Any = mix if skip is None else mix * (1.0 - skip)
         for average, value in zip(averages, values, strict=True):
             average.lerp_(value, weight if skip is None else weight.to(average.dtype))
+
+    return update
+
+
+def _gathering(sums: list[torch.Tensor]) -> Update:
+    """Shares of gradients are added up; a sum with one that is not finite is thrown away by who reads the loss."""
+
+    def update(gradients: Tensors, scalars: Mapping[str, float], skip: torch.Tensor | None) -> None:
+        torch._foreach_add_(sums, list(gradients), alpha=scalars[SHARE])
 
     return update
 

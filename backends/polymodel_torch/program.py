@@ -9,15 +9,17 @@ from typing import Any, SupportsFloat, final
 
 import numpy as np
 
-from polymodel.backend import Arrays, Backend, CompileOptions, Gradients, Predict, Program, Step, Training
+from polymodel.backend import Arrays, Backend, CompileOptions, Gradients, Predict, Program, Step, Training, Update
 from polymodel.errors import ShapeError
 from polymodel.graph import Graph
+from polymodel.optim.gather import SUM
 from polymodel.plan import Plan
 from polymodel.precision import FINITE, SCALE
+from polymodel_torch import replicas
 from polymodel_torch.compat import default_threads, deterministic, torch, use_tf32, use_threads
 from polymodel_torch.dtypes import to_numpy, to_torch, torch_dtype
 from polymodel_torch.inductor import compiled
-from polymodel_torch.layout import channels_last_weights, convert_inputs, in_format
+from polymodel_torch.layout import channels_last_weights, convert_inputs, in_format, memory
 from polymodel_torch.lower import Lowered, lower
 from polymodel_torch.native import NativeModule
 from polymodel_torch.optimizers import make_update
@@ -40,7 +42,7 @@ class TorchProgram(Program):
         self._last = channels_last_weights(graph, device)
         if training is not None:
             self._last |= channels_last_weights(training.graph, device)
-        self._state: dict[str, dict[str, torch.Tensor]] = {
+        self.state: dict[str, dict[str, torch.Tensor]] = {
             "parameters": {n: self._tensor(n, v) for n, v in self.held(graph.parameters).items()},
             "buffers": {n: self._tensor(n, v) for n, v in self.held(graph.buffers).items()},
             "slots": self._slots(),
@@ -54,7 +56,7 @@ class TorchProgram(Program):
         """A torch.nn.Module that shares this program's parameters and buffers; state_dict keys are their names."""
         if self._native is None:
             self._native = NativeModule(
-                self._state["parameters"], self._state["buffers"], self.graph.inputs, self._native_forward
+                self.state["parameters"], self.state["buffers"], self.graph.inputs, self._native_forward
             )
         return self._native
 
@@ -73,13 +75,13 @@ class TorchProgram(Program):
     def _compile_predict(self, plan: Plan) -> Predict:
         lowered = self._lower(plan)
         call, names = self._callable(lowered), lowered.inputs
-        fixed = {_memory(t) for t in (*self._arguments(names), *lowered.constants) if t is not None}
+        fixed = {memory(t) for t in (*self._arguments(names), *lowered.constants) if t is not None}
 
         def run(feeds: Mapping[str, np.ndarray]) -> Arrays:
             with torch.inference_mode(), self._settings():
                 arguments = self._arguments(names, feeds)
                 outputs = call(*arguments)
-                taken = fixed | {_memory(a) for n, a in zip(names, arguments, strict=True) if n in feeds}
+                taken = fixed | {memory(a) for n, a in zip(names, arguments, strict=True) if n in feeds}
                 return {n: self._array(t, taken) for n, t in zip(plan.outputs, outputs, strict=True)}
 
         return run
@@ -113,10 +115,10 @@ class TorchProgram(Program):
         call, names = self._callable(lowered), lowered.inputs
         arguments = self._arguments(names)
         fed = [(i, n, torch_dtype(plan.inputs[n].dtype)) for i, n in enumerate(names) if arguments[i] is None]
-        parameters = {n: self._state["parameters"][n] for n in training.graph.trainable}
+        parameters = {n: self.state["parameters"][n] for n in training.graph.trainable}
         leaves = list(parameters.values())
-        buffers = [self._state["buffers"][n] for n in training.graph.updates]
-        update = make_update(training.optimizer, training.clip, parameters, self._state["slots"], self.device)
+        buffers = [self.state["buffers"][n] for n in training.graph.updates]
+        update = make_update(training.optimizer, training.clip, parameters, self.state["slots"], self.device)
         returns, count, on_cpu = training.returns, len(training.returns), self.device == "cpu"
 
         def step(feeds: Mapping[str, np.ndarray], scalars: Mapping[str, float]) -> Mapping[str, SupportsFloat]:
@@ -146,24 +148,53 @@ class TorchProgram(Program):
 
         return step
 
+    def _compile_update(self, training: Training) -> Update:
+        parameters = {n: self.state["parameters"][n] for n in training.graph.trainable}
+        sums = self.sums()
+        change = make_update(training.optimizer, training.clip, parameters, self.state["slots"], self.device)
+
+        def update(scalars: Mapping[str, float]) -> None:
+            with self._settings():
+                change(sums, scalars, None)
+                torch._foreach_zero_(sums)
+
+        return update
+
     def _read(self, role: str) -> Arrays:
-        return {n: np.array(to_numpy(t)) for n, t in self._state[role].items()}
+        return {n: np.array(to_numpy(t)) for n, t in self.state[role].items()}
 
     def _write(self, role: str, values: Mapping[str, np.ndarray]) -> None:
         with torch.no_grad():
             for name, value in values.items():
-                self._state[role][name].detach().copy_(to_torch(value))
+                self.state[role][name].detach().copy_(to_torch(value))
 
-    def share(self, others: Sequence[TorchProgram]) -> None:
+    def share(self, others: Sequence[TorchProgram], *, buffers: bool = True) -> None:
         """See Stored.share. Tensors of two programs on one memory are two objects: each says for itself what is trained."""
         for other in others:
             other._last = self._last
-            other._state = {
-                "parameters": {n: t.detach() for n, t in self._state["parameters"].items()},
-                "buffers": dict(self._state["buffers"]),
+            other.state = {
+                "parameters": {n: t.detach() for n, t in self.state["parameters"].items()},
+                "buffers": dict(self.state["buffers"]) if buffers else other.state["buffers"],
                 "slots": other._slots(),
             }
             other._mark_trained()
+
+    def hand(self, others: Sequence[TorchProgram]) -> None:
+        """See Stored.hand."""
+        replicas.hand(self, others)
+
+    def collect(self, others: Sequence[TorchProgram]) -> None:
+        """See Stored.collect."""
+        replicas.collect(self, others)
+
+    def average(self, others: Sequence[TorchProgram], shares: Sequence[float]) -> None:
+        """See Stored.average."""
+        replicas.average(self, others, shares)
+
+    def sums(self) -> list[torch.Tensor]:
+        """The gathered gradients."""
+        assert self.training is not None
+        return [self.state["slots"][f"{SUM}/{n}"] for n in self.training.graph.trainable]
 
     # -- inner ------------------------------------------------------------------------------------------------------
 
@@ -172,8 +203,8 @@ class TorchProgram(Program):
 
     def _mark_trained(self) -> None:
         for name in self.graph.trainable if self.training is None else self.training.graph.trainable:
-            if self._state["parameters"][name].is_floating_point():
-                self._state["parameters"][name].requires_grad_(True)
+            if self.state["parameters"][name].is_floating_point():
+                self.state["parameters"][name].requires_grad_(True)
 
     def _tensor(self, name: str, value: np.ndarray) -> torch.Tensor:
         return in_format(to_torch(np.asarray(value), self.device), name in self._last)
@@ -182,7 +213,7 @@ class TorchProgram(Program):
         use_threads(self._threads)
         if self.device != "cpu":
             use_tf32(self.options.tf32)
-        return deterministic(True) if self.options.deterministic else nullcontext()
+        return deterministic() if self.options.deterministic else nullcontext()
 
     def _callable(self, lowered: Lowered) -> Callable[..., Any]:
         return compiled(lowered) if self.options.compile == "inductor" else lowered.module
@@ -191,7 +222,7 @@ class TorchProgram(Program):
         return lower(plan, self.device, convert_inputs if self.device == "cpu" else None)
 
     def _arguments(self, names: Sequence[str], feeds: Mapping[str, np.ndarray] | None = None) -> list[Any]:
-        state = {**self._state["parameters"], **self._state["buffers"]}
+        state = {**self.state["parameters"], **self.state["buffers"]}
         if feeds is None:
             return [state.get(n) for n in names]
         return [to_torch(feeds[n], self.device) if n in feeds else state[n] for n in names]
@@ -225,7 +256,7 @@ class TorchProgram(Program):
         """An output as an array of its own: not a view of the state, of a constant or of what the user fed."""
         array = to_numpy(tensor)
         whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-        return array if whole and _memory(tensor) not in taken else np.array(array)
+        return array if whole and memory(tensor) not in taken else np.array(array)
 
     def _native_forward(
         self, state: Mapping[str, torch.Tensor], feeds: Mapping[str, torch.Tensor]
@@ -240,8 +271,3 @@ class TorchProgram(Program):
             self._compiled[key] = self._lower(specialize(self.graph, self.graph.outputs, dims))
         lowered: Lowered = self._compiled[key]
         return lowered.module(*(feeds[n] if n in feeds else state[n] for n in lowered.inputs))
-
-
-def _memory(tensor: torch.Tensor) -> int:
-    """Where the memory of a tensor and of all its views begins."""
-    return int(tensor.untyped_storage().data_ptr())

@@ -34,7 +34,7 @@ class Job:
         training: for "step", "save" and "load".
         arrays: "feed/NAME", "cotangent/NAME", and for a step the state it starts from: "parameters/NAME",
             "buffers/NAME", "slots/NAME".
-        options: plain values: outputs, wrt, lr, step, path, seed, tf32.
+        options: plain values: outputs, wrt, lr, step, path, seed, tf32, devices (how many share a batch).
     """
 
     verb: str
@@ -53,6 +53,7 @@ class Job:
             text += "" if self.training.scaling is None else repr(self.training.scaling)
             text += "" if self.training.accumulate is None else f"in {self.training.accumulate.parts} parts"
         text += repr((self.options.get("seed", 0), self.options.get("tf32", False)))
+        text += f"on {self.options['devices']} devices" if "devices" in self.options else ""
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

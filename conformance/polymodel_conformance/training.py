@@ -128,6 +128,7 @@ class Trajectory:
         lr: learning rate, representable in float32.
         runs: noisy runs for the floor.
         unit: unit roundoff of the computation.
+        devices: how many share each batch; the oracle takes it whole.
     """
 
     training: Training
@@ -135,6 +136,7 @@ class Trajectory:
     lr: float
     runs: int = 4
     unit: float = UNIT
+    devices: int = 1
     _at: int = 0
     _before: dict[str, np.ndarray] = field(default_factory=dict)
     _after: dict[str, np.ndarray] = field(default_factory=dict)
@@ -184,7 +186,7 @@ class StepCase(Case):
         before, found = t.step(self.number)
         self._undecidable = found.undecidable
         self._expected = expectations(found, step_dtypes(t.training, found.values))
-        self._job = step_job(t.training, t.batches[self.number - 1], before, t.lr, self.number)
+        self._job = step_job(t.training, t.batches[self.number - 1], before, t.lr, self.number, t.devices)
 
     def judge(self, call: Call) -> Outcome:
         assert self._job is not None
@@ -194,10 +196,11 @@ class StepCase(Case):
         self._expected, self._job = {}, None
 
 
-def step_job(training: Training, feeds: Arrays, state: Arrays, lr: float, step: int) -> Job:
+def step_job(training: Training, feeds: Arrays, state: Arrays, lr: float, step: int, devices: int = 1) -> Job:
     """The request to do a step from a state; from the program's own state when it is empty."""
     arrays = {**{f"feed/{n}": a for n, a in feeds.items()}, **state}
-    return Job("step", training.graph, training, arrays, {"lr": lr, "step": step})
+    several = {"devices": devices} if devices > 1 else {}
+    return Job("step", training.graph, training, arrays, {"lr": lr, "step": step, **several})
 
 
 def step_dtypes(training: Training, names: Mapping[str, object]) -> dict[str, str]:

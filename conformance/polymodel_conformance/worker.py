@@ -131,7 +131,14 @@ def program_for(
     asked = header["options"]
     options = CompileOptions(threads=threads, seed=asked.get("seed", 0), tf32=asked.get("tf32", False))
     graph = unpack_graph("graph", header["graph"], arrays)
-    return backend.compile(graph, device, training=training, options=options)
+    several = replicas(backend, device, asked["devices"]) if "devices" in asked else None
+    return backend.compile(graph, device, devices=several, training=training, options=options)
+
+
+def replicas(backend: Backend, device: str, count: int) -> list[str]:
+    """So many devices: of the kind of one, as far as there are, and then the processor under several names."""
+    like = [d for d in backend.devices() if d.startswith("cuda")] if device.startswith("cuda") else []
+    return [*like, *(f"cpu:{i}" for i in range(count))][:count]
 
 
 def _group(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from polymodel.cli.errors import reported
-from polymodel.cli.options import BackendName, Debug, Device, Json, Run, Which
+from polymodel.cli.options import BackendName, Debug, Device, Devices, Json, Run, Which, names
 from polymodel.cli.output import line, plain
 from polymodel.errors import ConfigError
 
@@ -23,6 +23,7 @@ def evaluate(
     which: Which = "best",
     backend: BackendName = None,
     device: Device = None,
+    devices: Devices = None,
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -45,7 +46,7 @@ def evaluate(
     samples = getattr(data, chosen)
     if samples is None:
         raise ConfigError(f"the run has no {chosen} samples: set data.{chosen} in its configuration, or --on train")
-    trainer = build_trainer(config, model, backend, device)
+    trainer = build_trainer(config, model, backend, device, names(devices))
     path = folder.checkpoint(which)
     trainer.load_checkpoint(path)
     found = trainer.evaluate(samples)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from polymodel.cli.errors import reported
-from polymodel.cli.options import BackendName, Debug, Device, Json, names
+from polymodel.cli.options import BackendName, Debug, Device, Devices, Json, names
 
 
 @reported
@@ -25,6 +25,7 @@ def finetune(
     ] = None,
     backend: BackendName = None,
     device: Device = None,
+    devices: Devices = None,
     train: Annotated[
         list[str] | None,
         typer.Option("--train", help="auto, all, none, or tensor names with wildcards; commas between, repeatable."),
@@ -113,7 +114,7 @@ def finetune(
     place = output or Path(f"runs/{model.stem}-{name}")
     resolved = resolved.model_copy(update={"output": str(place), "backend": name})
     samples = build_data(resolved, made)
-    trainer = build_trainer(resolved, made, name, device)
+    trainer = build_trainer(resolved, made, name, device, names(devices))
     if not json_output:
         _show(report)
     run(resolved, place, trainer, samples, resume=resume, json_output=json_output, export=export)

@@ -48,6 +48,10 @@ BackendNames: TypeAlias = Annotated[
 Device: TypeAlias = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:N or auto; goes before the configuration.")
 ]
+Devices: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--devices", help="Several that share each batch, with commas between: cuda:0,cuda:1; in the place of --device."),
+]
 Run: TypeAlias = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `polymodel train` wrote.")]
 Which: TypeAlias = Annotated[
     str, typer.Option("--checkpoint", help="best, latest, or the path of a checkpoint. best falls back to latest.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from polymodel.cli.errors import reported
-from polymodel.cli.options import BackendName, Debug, Device, Json, Which
+from polymodel.cli.options import BackendName, Debug, Device, Devices, Json, Which, names
 from polymodel.errors import DataError
 
 
@@ -21,6 +21,7 @@ def predict(
     which: Which = "best",
     backend: BackendName = None,
     device: Device = None,
+    devices: Devices = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples computed at once.")] = 256,
     json_output: Json = False,
     debug: Debug = False,
@@ -37,23 +38,27 @@ def predict(
 
     from polymodel import sources
     from polymodel.data import Samples
+    from polymodel.devices import chosen_devices
     from polymodel.registry import choose_backend
     from polymodel.registry import compile as lower
 
+    where: tuple[str, list[str] | None] = ("auto", None)
     if source.suffix == ".onnx":
         from polymodel.artifact.load import load_onnx
 
-        graph, preferred, where = load_onnx(source), None, device or "auto"
+        graph, preferred = load_onnx(source), None
     else:
         from polymodel.cli.run_folder import RunFolder
 
         folder = RunFolder(source)
         config = folder.config()
         graph, _, _ = folder.trained(which)
-        preferred, where = config.backend, device or config.device
+        preferred, where = config.backend, (config.device, config.devices)
+    given = device is not None or devices is not None
+    places = chosen_devices(*((device or "auto", names(devices) or None) if given else where))
     samples = Samples.of(graph, sources.read_inputs(inputs, list(graph.inputs)))
-    program = lower(graph, choose_backend(backend, preferred), where)
-    parts = [program.predict(feeds) for feeds in samples.batches(batch_size)]
+    program = lower(graph, choose_backend(backend, preferred), places[0], devices=places if len(places) > 1 else None)
+    parts = list(program.predict_each(samples.batches(batch_size)))
     result = {n: np.concatenate([p[n] for p in parts]) if len(parts) > 1 else parts[0][n] for n in graph.outputs}
     try:
         with output.open("wb") as stream:

@@ -74,6 +74,7 @@ class RunFolder:
             "cores": os.cpu_count(),
             "backend": trainer.program.backend.name,
             "device": trainer.program.device,
+            "devices": list(trainer.program.devices),
             "threads": trainer.program.backend.threads(),
             "variables": {n: v for n, v in sorted(os.environ.items()) if n.startswith(("OMP_", "POLYMODEL_"))},
             "versions": {**_versions(), **trainer.program.backend.versions()},

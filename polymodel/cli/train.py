@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from polymodel.cli.errors import reported
-from polymodel.cli.options import BackendName, Debug, Device, Json
+from polymodel.cli.options import BackendName, Debug, Device, Devices, Json, names
 
 
 @reported
@@ -17,6 +17,7 @@ def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to train on what.")],
     backend: BackendName = None,
     device: Device = None,
+    devices: Devices = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="a.b=VALUE", help="Change the configuration; repeatable.")
     ] = None,
@@ -59,6 +60,6 @@ def train(
     resolved = resolved.model_copy(update={"output": str(place)})
     model = build_model(resolved)
     data = build_data(resolved, model)
-    trainer = build_trainer(resolved, model, name, device)
+    trainer = build_trainer(resolved, model, name, device, names(devices))
 
     run(resolved, place, trainer, data, resume=resume, start=start, json_output=json_output)

@@ -57,7 +57,7 @@ def run(
 
     if resume and newest is None:
         say("no checkpoint to resume from: starting at the beginning")
-    where = f"on {trainer.program.backend.name} ({trainer.program.device})"
+    where = f"on {trainer.program.backend.name} ({', '.join(trainer.program.devices)})"
     say(f"training {where}, output {place}" + (f", from {newest}" if newest else ""))
     steps = [StepLines(say, resolved.log_every)] if resolved.log_every else []
     began = time.perf_counter()

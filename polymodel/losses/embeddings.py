@@ -107,7 +107,7 @@ class Triplet(Loss):
 
     def amount(self, target: np.ndarray) -> float:
         """Refused."""
-        raise ConfigError("loss 'triplet' takes its triplets from the whole batch: it cannot be accumulated over parts")
+        raise ConfigError("loss 'triplet' takes its triplets from the whole batch: it cannot be accumulated over parts or devices")
 
     def _anchors(self, b: Builder, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Terms and how many count for each anchor."""

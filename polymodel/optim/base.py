@@ -51,10 +51,6 @@ class Optimizer(ABC):
         """What updates one parameter: itself, unless parameters are treated differently."""
         return self
 
-    def gathered(self, b: Builder, g: Tensor, slots: Mapping[str, Tensor], s: Mapping[str, Tensor]) -> Tensor:
-        """The gradient of one parameter before it is clipped: as it is, unless it is put together from parts."""
-        return g
-
     @abstractmethod
     def scalars(self, lr: float, step: int) -> dict[str, float]:
         """The numbers that change from step to step, computed in float64.

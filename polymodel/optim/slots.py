@@ -17,6 +17,16 @@ def at_start(rule: Optimizer, graph: Graph) -> dict[str, np.ndarray]:
     return {f"{k}/{n}": found[k] for k in rule.slots for n, found in starts.items() if k in found}
 
 
+def sums(graph: Graph) -> dict[str, np.ndarray]:
+    """The sums of gradients, which are zero between steps."""
+    return {f"{SUM}/{n}": np.zeros_like(graph.parameters[n]) for n in graph.trainable}
+
+
+def is_sum(name: str) -> bool:
+    """Whether a slot is such a sum."""
+    return name.startswith(f"{SUM}/")
+
+
 def of_checkpoints(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Without those that are zero between steps."""
-    return {n: a for n, a in found.items() if not n.startswith(f"{SUM}/")}
+    return {n: a for n, a in found.items() if not is_sum(n)}

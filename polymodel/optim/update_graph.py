@@ -33,7 +33,6 @@ def update_graph(optimizer: Optimizer, specs: Mapping[str, TensorSpec], clip: Cl
             for n, s in specs.items()
         }
         scalars = {k: b.input(k, TensorSpec((), dtype)) for k in optimizer.scalars(optimizer.lr, 1)}
-        grads = {n: optimizer.gathered(b, g, slots[n], scalars) for n, g in grads.items()}
         if clip is not None:
             grads = clip.apply(b, grads)
         for name in specs:

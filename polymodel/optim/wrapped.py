@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from polymodel.builder import Builder
 from polymodel.optim.base import Optimizer
-from polymodel.tensor import Tensor
 
 
 @dataclass(frozen=True)
@@ -50,9 +47,6 @@ class Wrapped(Optimizer, ABC):
 
     def rule_for(self, name: str) -> Optimizer:
         return replace(self, inner=self.inner.rule_for(name))
-
-    def gathered(self, b: Builder, g: Tensor, slots: Mapping[str, Tensor], s: Mapping[str, Tensor]) -> Tensor:
-        return self.inner.gathered(b, g, slots, s)
 
     def scalars(self, lr: float, step: int) -> dict[str, float]:
         return self.inner.scalars(lr, step)

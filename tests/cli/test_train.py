@@ -60,6 +60,23 @@ def test_options_of_training(polymodel: Any, work: Path) -> None:
     assert "give l1 or l2" in wrong.err
 
 
+def test_several_devices(polymodel: Any, work: Path) -> None:
+    """A run on two devices resumes on one, and is evaluated and predicts on either."""
+    config = work / "config.yaml"
+    two = ("--devices", "cpu:0,cpu:1")
+    found = polymodel("train", config, "--output", work / "a", "--set", "epochs=2", *two)
+    assert "training on torch (cpu:0, cpu:1)" in found.out
+    polymodel("train", config, "--output", work / "a", "--resume")
+    assert [entry["devices"] for entry in json.loads((work / "a/environment.json").read_text())] == [["cpu:0", "cpu:1"], ["cpu"]]
+    places = ((), two, ("--device", "cpu"))
+    scores = [polymodel("evaluate", work / "a", *place, "--json").json for place in places]
+    assert scores[0] == scores[1] == scores[2]
+    changes = [word for change in ("device=auto", "devices=[cpu:0, cpu:1]", "epochs=1") for word in ("--set", change)]
+    done = polymodel("train", config, "--output", work / "b", *changes)
+    assert "(cpu:0, cpu:1)" in done.out
+    assert "done on torch (cpu)" in polymodel("train", config, "--output", work / "c", "--set", "epochs=1").out
+
+
 def test_a_resumed_run_ends_as_an_uninterrupted_one(polymodel: Any, work: Path) -> None:
     config = work / "config.yaml"
     whole = polymodel("train", config, "--output", work / "a", "--json").json
@@ -118,6 +135,9 @@ BAD = [
     (["--set", "backend=pytorch"], 2, "backend: unknown backend 'pytorch'"),
     (["--backend", "pytorch"], 2, "unknown backend 'pytorch'"),
     (["--device", "cuda:7"], 3, "cuda:7"),
+    (["--devices", "cpu:0,cuda:7"], 3, "cuda:7"),
+    (["--devices", "cpu:0,cpu:0"], 2, "'cpu:0' is there twice"),
+    (["--devices", "cpu:0,cpu:1", "--device", "cpu"], 2, "give one of them"),
     (["--set", "model.args={widht: 3}"], 2, "unexpected keyword argument 'widht'; it takes seed, width"),
     (["--set", "model={factory: 'net.py:nothing'}"], 2, "has no function 'nothing'"),
     (["--set", "model={factory: 'other.py:build'}"], 2, "other.py does not exist"),

@@ -41,8 +41,9 @@ SMALL = {"smoke": 0, "quick": 1, "full": 5, "exhaustive": 5}
 """Steps of the small models by profile."""
 STEPS = {"smoke": 2, "quick": 3, "full": 20, "exhaustive": 50}
 SMOKE = ("mlp", "lenet")
-ACCUMULATED = ("lenet", "transformer")
-"""Trained in three parts of a batch too, against the oracle's step over the whole batch; dropout's mask is cut with it."""
+CUT = ("lenet", "transformer", "vgg11", "bert_classifier")
+"""Trained in three parts of a batch too, and on three devices, against the oracle's step over the whole batch. Eight samples are cut
+unevenly, the transformer's batch has but two; the last two, small ones, have dropout, whose masks are cut with the batch."""
 FREE = 5
 
 
@@ -73,9 +74,8 @@ def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case
         batches = batches_of(name, steps, seed)
         for word, rule in optimizers().items():
             training = training_of(name, rule)
-            if name in ACCUMULATED:
-                cut = Trajectory(replace(training, accumulate=Accumulation(3)), batches[:1], LR[word])
-                yield StepCase(f"trajectory/{name}/{word}/accumulated", 6, "trajectory", cut, 1)
+            if name in CUT:
+                yield from _cut(f"trajectory/{name}/{word}", training, batches[:1], LR[word])
             trajectory = Trajectory(training, batches, LR[word], 2 if name == "resnet18" else 4)
             for number in range(1, steps + 1):
                 yield StepCase(f"trajectory/{name}/{word}/step{number:02}", 6, "trajectory", trajectory, number)
@@ -97,9 +97,18 @@ def _small(profile: str, seed: int) -> Iterator[Case]:
         draw = draw_of(name)
         training = Training(small(name).goal_graph(goal_of(name), training=True), "loss", optimizers()["sgd"])
         batches = [dict(draw(100 + i + 1000 * seed)) for i in range(SMALL[profile])]
+        if name in CUT:
+            yield from _cut(f"trajectory/small_{name}/sgd", training, batches[:1], LR["sgd"])
         trajectory = Trajectory(training, batches, LR["sgd"], 2)
         for number in range(1, len(batches) + 1):
             yield StepCase(f"trajectory/small_{name}/sgd/step{number:02}", 6, "trajectory", trajectory, number)
+
+
+def _cut(path: str, training: Training, batches: Sequence[dict[str, np.ndarray]], lr: float) -> Iterator[Case]:
+    """The first step over parts of the batch, one after the other and on several devices."""
+    parts = Trajectory(replace(training, accumulate=Accumulation(3)), batches, lr)
+    yield StepCase(f"{path}/accumulated", 6, "trajectory", parts, 1)
+    yield StepCase(f"{path}/devices", 6, "trajectory", Trajectory(training, batches, lr, devices=3), 1)
 
 
 @final

@@ -25,8 +25,8 @@ def kinds(plan: Plan) -> list[str]:
 
 def test_weights_are_kept_channels_last_on_the_cpu(trained: Callable[..., Any], batch: Arrays) -> None:
     program = trained()
-    weight = program._state["parameters"]["conv.weight"]
-    slot = program._state["slots"]["momentum_buffer/conv.weight"]
+    weight = program.state["parameters"]["conv.weight"]
+    slot = program.state["slots"]["momentum_buffer/conv.weight"]
     for tensor in (weight, slot):
         assert tensor.stride() == (18, 1, 6, 2)
     assert program.parameters["conv.weight"].flags.c_contiguous
