@@ -50,7 +50,7 @@ class Scalar:
 
 
 def _may_turn(training: Training | None) -> bool:
-    """Whether weights may be held turned: by a rule for which that is all the same, and by no program of several that copy states."""
+    """Whether weights may be held turned: the rule does not see it, and the program is none of several that copy flat arrays."""
     return training is None or (training.accumulate is None and is_elementwise(training.optimizer, training.clip))
 
 
