@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-ELSEWHERE = ("fashion_mnist.yaml", "vgg_records.yaml")
+ELSEWHERE = ("fashion_mnist.yaml", "fashion_mnist_resnet18.yaml", "vgg_records.yaml")
 """Their data are not in the repository: tests/data/test_examples_of_data.py makes some."""
 EXAMPLES = sorted(p for p in (Path(__file__).parents[2] / "examples").glob("*.yaml") if p.name not in ELSEWHERE)
 

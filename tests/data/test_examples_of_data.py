@@ -52,8 +52,11 @@ def test_resnet_from_a_loader(
     assert float(last.split()[2]) > 0.8, last
 
 
-def test_fashion_mnist(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The configuration with files of another content, whose classes are a bright row each."""
+@pytest.mark.parametrize(
+    ("name", "changes"), [("fashion_mnist", []), ("fashion_mnist_resnet18", ["batch_size=16", "model.args.width=8"])]
+)
+def test_fashion_mnist(backend: str, name: str, changes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configurations with files of another content, whose classes are a bright row each."""
     rng = np.random.default_rng(0)
     for stem, count in (("train", 640), ("t10k", 100)):
         labels = rng.integers(0, 10, count).astype(np.uint8)
@@ -63,7 +66,7 @@ def test_fashion_mnist(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
         (tmp_path / f"{stem}-images-idx3-ubyte").write_bytes(head + images.tobytes())
         (tmp_path / f"{stem}-labels-idx1-ubyte").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, count) + labels.tobytes())
     monkeypatch.setenv("POLYMODEL_FASHION_MNIST", str(tmp_path))
-    config = read(EXAMPLES / "fashion_mnist.yaml", ["epochs=4", "schedule.length=4"])
+    config = read(EXAMPLES / f"{name}.yaml", ["epochs=4", "schedule.length=4", *changes])
     model = build_model(config)
     trainer = build_trainer(config, model, backend, "cpu")
     data = build_data(config, model)

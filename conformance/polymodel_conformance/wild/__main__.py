@@ -43,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         found = read(given.page / "findings.json")
     else:
         sweep = Sweep(given.folder, given.only, given.route, given.packages)
-        found = record(sweep.run(), COMMAND, sweep.planned)
+        whole = sweep if given.page is None else Sweep(given.folder)  # the page counts what stands in the folder
+        found = record(sweep.run(), COMMAND, whole.planned)
     if given.page is not None:
         (given.page / "findings.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         (given.page / "findings.md").write_text(page(found), encoding="utf-8")
