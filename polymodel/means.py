@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -78,7 +79,7 @@ class Means:
 
 
 def means_of(
-    program: Program,
+    current: Callable[[], Program],
     batches: Iterable[tuple[int, Mapping[str, np.ndarray]]],
     names: Sequence[str],
     streaming: Mapping[str, StreamingMetric],
@@ -86,18 +87,28 @@ def means_of(
     """What a program says of batches.
 
     Args:
-        program: predicts them.
+        current: the program; a batch that brings weights along may make it another one.
         batches: numbers of samples, and what to feed.
         names: of its outputs.
         streaming: those that are put together by their own rule.
     """
     means, counts = Means(streaming), deque[int]()
+    source = iter(batches)
+    waiting: list[tuple[int, Mapping[str, np.ndarray]]] = []
 
-    def feeds() -> Iterator[Mapping[str, np.ndarray]]:
-        for count, batch in batches:
-            counts.append(count)
-            yield batch
+    def feeds(program: Program) -> Iterator[Mapping[str, np.ndarray]]:
+        for item in itertools.chain(tuple(waiting), source):
+            waiting[:] = [item]
+            if current() is not program:
+                return
+            waiting.clear()
+            counts.append(item[0])
+            yield item[1]
 
-    for values in program.predict_each(feeds(), names):
-        means.add(values, counts.popleft())
+    ended = False
+    while not ended:
+        program = current()
+        for values in program.predict_each(feeds(program), names):
+            means.add(values, counts.popleft())
+        ended = not waiting
     return means.values()

@@ -300,7 +300,7 @@ class Trainer(Fitted):
 
     def evaluate_batches(self, batches: Batches) -> dict[str, Any]:
         """`evaluate` for data that are checked already."""
-        return means_of(self.program, batches.epoch(0), (LOSS, *self.metric_names), self.streaming)
+        return means_of(lambda: self.program, batches.epoch(0), (LOSS, *self.metric_names), self.streaming)
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Any:
         """The model's outputs for samples, computed batch by batch.

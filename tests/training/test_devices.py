@@ -172,6 +172,13 @@ def test_a_fit_says_what_one_device_says(make: Make) -> None:
     assert fitted.history["val_loss"][-1] == fitted.evaluate((X, Y))["loss"]
 
 
+def test_batches_that_bring_weights_along(make: Make) -> None:
+    """Only the second of them does: the first is evaluated by the program before."""
+    batches = [(X[:7], Y[:7]), (X[7:14], Y[7:14], np.full(7, 2.0, np.float32)), (X[14:], Y[14:])]
+    whole, spread = make(), make(devices=TWO)
+    assert spread.evaluate(batches) == whole.evaluate(batches)
+
+
 def test_checkpoints_do_not_depend_on_the_number_of_devices(make: Make, tmp_path: Path) -> None:
     def fitted(epochs: int = 2, **options: Any) -> pm.Trainer:
         place = options.pop("place", {"devices": TWO})
