@@ -117,6 +117,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._wire: Wire | None = None
         self._sent: set[str] = set()
+        self._spent = 0.0  # by processes that are gone
         self._lock = threading.RLock()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
         self.about: dict[str, Any] = {}
@@ -174,6 +175,11 @@ class Worker:
     def process_id(self) -> int | None:
         """Of the process that runs now."""
         return None if self._process is None else self._process.pid
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time that its processes have used so far, those of `at` among them."""
+        return self._spent + _processor_time(self.process_id) + sum(other.cpu_seconds for other in list(self._others.values()))
 
     def call(self, job: Job, within: float | None = None) -> Answer:
         """Do a job. A worker that dies, does not answer or takes too much memory is stopped, and the job gets the blame.
@@ -244,6 +250,7 @@ class Worker:
             if process is None:
                 return
             if process.poll() is None:
+                self._spent += _processor_time(process.pid)
                 process.kill()
             process.wait()
             for stream in (process.stdin, process.stdout):
@@ -272,3 +279,12 @@ class Worker:
         tail = self._log.read().decode(errors="replace").strip()
         what = "stopped" if code is None else signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return f"{what}; last output: {tail[-1500:] or 'none'}"
+
+
+def _processor_time(process_id: int | None) -> float:
+    """Seconds of a process; none where it is gone."""
+    try:
+        spent = None if process_id is None else psutil.Process(process_id).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return 0.0 if spent is None else float(spent.user + spent.system)

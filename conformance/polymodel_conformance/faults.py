@@ -182,8 +182,8 @@ MADE: tuple[Made, ...] = (*(m for d in ("float64", "float32", "float16", "bfloat
 
 def empty() -> bool:
     """Whether a run that collects nothing is taken for a failure."""
+    from polymodel_conformance.judging import judge_all
     from polymodel_conformance.report import Report
-    from polymodel_conformance.run import judge_all
 
     report = Report("smoke", [1], ["none"])
     judge_all(report, {}, [], quiet=True)

@@ -9,6 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from polymodel import losses, nn
+from polymodel.graph import Graph
 from polymodel.model import Model
 from polymodel.nn import functional as F
 from polymodel.optim import SGD, Adam, Optimizer
@@ -110,9 +111,14 @@ def rules() -> dict[str, Optimizer]:
 
 def training_of(word: str, rule: Optimizer) -> Training:
     """A phase as a training step of its own: everything that it does not train is only read."""
-    models, phase = _steps()[word]
-    graph = phase_graph(word.partition("/")[2], phase, models, {"image": IMAGE}, training=True)
+    graph = _graph_of(word)
     return Training(graph, "loss", rule, tuple(n for n in graph.outputs if n != "loss"))
+
+
+@lru_cache(maxsize=len(WORDS))
+def _graph_of(word: str) -> Graph:
+    models, phase = _steps()[word]
+    return phase_graph(word.partition("/")[2], phase, models, {"image": IMAGE}, training=True)
 
 
 def batches_of(count: int, seed: int) -> list[dict[str, np.ndarray]]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from polymodel_conformance.cases import Outcome
+from polymodel_conformance.levels import WHOLE
+from polymodel_conformance.levels.fewest import left_out
 from polymodel_conformance.score import Score, scores
 from polymodel_conformance.verdict import Comparison, Verdict, worst
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from polymodel_conformance.baseline import Baseline
 
 SCHEMA = "polymodel-conformance-report/1"
+ORACLE = "oracle"
+"""Who computes what should come out, beside the backends."""
 
 
 @final
@@ -93,6 +98,8 @@ class Report:
         problems: what is wrong with the run itself (nothing collected, a known failure that no case has).
         unavailable: backends that did not load, with the reason.
         mutants: verdicts on the mutants, when they were asked for.
+        cpu: processor seconds by who used them, the backends' processes and the oracle, and by level.
+        requests: by backend, how many "programs" were asked for, and how many cases that was "together" and "alone".
         selection: which part of the suite was asked for, in words; empty for all of it.
         seed: of what was drawn.
         baseline: the comparison with an older report, when it was asked for.
@@ -108,6 +115,8 @@ class Report:
     problems: list[str] = field(default_factory=list)
     unavailable: dict[str, str] = field(default_factory=dict)
     mutants: list[dict[str, Any]] = field(default_factory=list)
+    cpu: dict[str, dict[int, float]] = field(default_factory=dict)
+    requests: dict[str, dict[str, int]] = field(default_factory=dict)
     selection: str = ""
     seed: int = 0
     baseline: Baseline | None = None
@@ -160,6 +169,14 @@ class Report:
                 reasons = found.setdefault(r.backend, {})
                 reasons[r.outcome.message] = reasons.get(r.outcome.message, 0) + 1
         return found
+
+    @property
+    def left_out(self) -> str:
+        """How many cases of each level were judged of those of the full profile, in words; empty where that was all."""
+        if self.selection or self.profile in WHOLE:
+            return ""
+        levels = {r.case: r.level for r in self.results}
+        return left_out(self.profile, Counter(levels.values()))
 
     def verdict(self, backend: str) -> Verdict:
         """The worst verdict of a backend."""
@@ -235,6 +252,7 @@ class Report:
             "levels": list(self.levels),
             "backends": list(self.backends),
             "selection": self.selection,
+            "left_out": self.left_out,
             "seed": self.seed,
             "baseline": None if self.baseline is None else self.baseline.json(),
             "seconds": round(self.seconds, 1),
@@ -246,6 +264,8 @@ class Report:
             "unavailable": self.unavailable,
             "undecided": self.undecided,
             "not_run": self.not_run,
+            "requests": self.requests,
+            "cpu": {who: {str(n): round(s, 2) for n, s in sorted(own.items())} for who, own in sorted(self.cpu.items())},
             "score": {s.backend: s.json() for s in self.scores},
             "mutants": self.mutants,
             "results": [r.json() for r in self.results],

@@ -58,6 +58,11 @@ def text(report: Report) -> str:
                 if not m["caught"] and m["effect"]:
                     word = "false alarm" if m["control"] else "escaped"
                     console.print(f"{word}: {m['mutant']} on {m['backend']}: {m['verdict']}, {m['score']}"[:300], markup=False)
+        if report.left_out:
+            console.print(report.left_out, markup=False)
+        if report.cpu:
+            spent = ", ".join(f"{who} {sum(own.values()):.0f}" for who, own in sorted(report.cpu.items()))
+            console.print(f"processor seconds: {spent}; in all {report.environment.get('cpu_seconds', 0.0):.0f}", markup=False)
         part = f" ({report.selection})" if report.selection else ""
         words = {"pass": "pass", "fail": "FAIL", "not run": "NOT RUN"}
         console.print(f"{words[report.word]}: profile {report.profile}{part}, {report.seconds:.0f} s", markup=False)

@@ -29,6 +29,7 @@ from polymodel.bodies import BODIES
 from polymodel.errors import Unsupported
 from polymodel.options import CompileOptions, Training
 from polymodel.registry import get_backend
+from polymodel.turns import HOST_OPERATORS
 from polymodel_conformance import augmented
 from polymodel_conformance.jobs import unpack_graph, unpack_rule
 from polymodel_conformance.wire import Closed, Wire
@@ -39,13 +40,15 @@ _JUDGES = ("polymodel_conformance.oracle", "polymodel_conformance.floor", "polym
 
 def describe(backend: Backend) -> dict[str, Any]:
     """What the report says about a backend, and what it claims."""
-    can = backend.capabilities()
+    can, table = backend.capabilities(), backend.table
+    host = {key for key in _standard() if (table.newest(*key).host if key in table else key in HOST_OPERATORS)}
     return {
         "name": backend.name,
         "versions": backend.versions(),
         "devices": list(backend.devices()),
         "dtypes": sorted(can.dtypes),
-        "operators": sorted(list(key) for key in {*backend.table, *BODIES, *_defined()}),
+        "operators": sorted(list(key) for key in {*backend.table, *BODIES, *_defined(), *host}),
+        "host": sorted(list(key) for key in host),
         "notes": list(can.notes),
         "tf32": can.tf32,
         "cuda_note": can.cuda_note,
@@ -55,10 +58,14 @@ def describe(backend: Backend) -> dict[str, Any]:
     }
 
 
+def _standard() -> dict[tuple[str, str], Any]:
+    """The operators of the standard."""
+    return {(s.domain, s.name): s for s in onnx.defs.get_all_schemas() if s.domain == ""}
+
+
 def _defined() -> set[tuple[str, str]]:
     """Operators that the standard defines by others; a backend without a rule for one runs these."""
-    schemas: Any = onnx.defs.get_all_schemas()  # its stub lacks the function members
-    return {(s.domain, s.name) for s in schemas if s.domain == "" and (s.has_function or s.has_context_dependent_function)}
+    return {key for key, s in _standard().items() if s.has_function or s.has_context_dependent_function}
 
 
 def main() -> None:
@@ -156,14 +163,14 @@ def perform(
             if other is not None:
                 with suppress(Exception):  # of its own inputs a backend has to complain again
                     program.predict(other, options.get("outputs"))
-            return {}, dict(program.predict(feeds, options.get("outputs")))
+            return {}, _whole(program, options, program.predict(feeds, options.get("outputs")))
         case "gradients":
             cotangents = _group(arrays, "cotangent/")
             other, turned = decoy(feeds), decoy(cotangents)
             if other is not None or turned is not None:
                 with suppress(Exception):
                     program.gradients(other or feeds, turned or cotangents, options["wrt"])
-            return {}, dict(program.gradients(feeds, cotangents, options["wrt"]))
+            return {}, _whole(program, options, program.gradients(feeds, cotangents, options["wrt"]))
         case "step":
             _assign(program, arrays)
             other = decoy(feeds)
@@ -202,6 +209,13 @@ def perform(
             return {}, state(program)
         case verb:
             raise ValueError(f"unknown job {verb!r}")
+
+
+def _whole(program: Program, options: Mapping[str, Any], found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What was computed. Cases that are asked as one have to be of one program: a call of the host would split that of all."""
+    if options.get("whole") and program.host_operators:
+        raise ValueError(f"{', '.join(program.host_operators)} ran on the host")
+    return dict(found)
 
 
 def decoy(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:

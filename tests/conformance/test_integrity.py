@@ -17,6 +17,7 @@ from polymodel_conformance.corpus.losses import with_losses
 from polymodel_conformance.faults import IN_ANSWERS
 from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels import integrity
+from polymodel_conformance.levels.fewest import FEWEST
 from polymodel_conformance.verdict import Comparison, Verdict
 
 
@@ -79,7 +80,7 @@ def test_a_comparer_that_replaces_nan_is_found_out(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_level_that_collects_too_few_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    fewest = integrity.FEWEST["smoke"]
+    fewest = FEWEST["smoke"]
     case = integrity.CountCase("integrity/count", 3, "smoke", fewest[3])
     assert judged(case).verdict is Verdict.PASS
     outcome = judged(replace(case, fewest=fewest[3] + 1000, _found=[]))
@@ -87,7 +88,7 @@ def test_a_level_that_collects_too_few_fails(monkeypatch: pytest.MonkeyPatch) ->
     assert "1008 or more" in outcome.message
 
 
-@pytest.mark.parametrize("part", [p for p in digest.PARTS if p != "standard"])
+@pytest.mark.parametrize("part", [p for p in digest.PARTS if p not in integrity.STANDARD])
 def test_the_corpus_is_the_committed_one(part: str) -> None:
     outcome = judged(integrity.CorpusCase("integrity/corpus", part))
     assert outcome.verdict is Verdict.PASS, outcome.message

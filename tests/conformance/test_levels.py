@@ -12,7 +12,7 @@ from polymodel_conformance.corpus.layers import LAYERS
 from polymodel_conformance.corpus.losses import LOSSES
 from polymodel_conformance.corpus.metrics import GROUPS
 from polymodel_conformance.levels import LEVELS, PROFILES, cases_of
-from polymodel_conformance.levels.integrity import FEWEST
+from polymodel_conformance.levels.fewest import FEWEST
 from polymodel_conformance.run import collect
 
 BACKENDS = ("torch", "tensorflow", "mxnet")

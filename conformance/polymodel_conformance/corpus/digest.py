@@ -35,9 +35,10 @@ PARTS: dict[str, Callable[[], Iterable[Entry]]] = {
     "metrics": with_metrics,
     "models": lambda: with_models(training=False),
     "models in training": lambda: with_models(training=True),
+    "standard in short": lambda: official(whole=False),
     "standard": official,
 }
-"""Parts of the corpus by name. The last one comes with the onnx package and is another one in another version of it."""
+"""Parts of the corpus by name. The last two come with the onnx package and are others in another version of it."""
 
 
 def digest(entries: Iterable[Entry]) -> str:

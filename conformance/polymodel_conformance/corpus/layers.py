@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -79,6 +80,7 @@ _MORE: dict[str, tuple[Make, tuple[int, ...]]] = {
 _SMOKE = {"linear", "conv2d", "batch_norm2d", "layer_norm", "max_pool2d", "dropout", "lstm", "multihead_attention", "gelu"}
 
 
+@lru_cache(maxsize=2)
 def layers(training: bool) -> tuple[Entry, ...]:
     """All layers.
 

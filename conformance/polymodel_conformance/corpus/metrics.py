@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -30,6 +31,7 @@ GROUPS: dict[str, tuple[losses.Loss, Sequence[metrics.Metric]]] = {
 """A loss, which says what the target looks like, and metrics. Precision, recall and F1 have one graph output."""
 
 
+@lru_cache(maxsize=1)
 def with_metrics() -> tuple[Entry, ...]:
     """The inference graphs; every metric is an output."""
     entries = []

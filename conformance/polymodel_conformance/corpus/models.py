@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -125,6 +126,7 @@ def draw_of(name: str) -> Callable[[int], Mapping[str, np.ndarray]]:
     return lambda seed: MODELS[name][2](np.random.default_rng([seed, 17]))
 
 
+@lru_cache(maxsize=2)
 def with_models(training: bool) -> tuple[Entry, ...]:
     """All of them, the cached decoder and an ensemble.
 

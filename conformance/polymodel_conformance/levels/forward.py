@@ -12,18 +12,19 @@ from polymodel_conformance.corpus.losses import with_losses
 from polymodel_conformance.corpus.metrics import with_metrics
 from polymodel_conformance.corpus.models import with_models
 from polymodel_conformance.corpus.official import official
+from polymodel_conformance.corpus.sample import chosen
 from polymodel_conformance.corpus.special import special
+from polymodel_conformance.levels import WHOLE
 
 
 def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
     """Operators of the standard's tests (all but in the shortest profile), generated calls, special values, layers, losses,
     metrics, small models."""
-    standard = () if profile == "smoke" else official()
+    standard = () if profile == "smoke" else official(profile in WHOLE)
     whole = (*layers(training=False), *with_losses(), *with_metrics())
     small = () if profile == "smoke" else with_models(training=False)
-    for entry in (*generated(), *special(), *standard, *whole, *small):
-        if entry.within(profile):
-            yield case_of(entry, seed)
+    entries = (*generated(), *special(), *standard, *whole, *small)
+    yield from chosen(entries, profile, seed, lambda entry: case_of(entry, seed))
 
 
 def case_of(entry: Entry, seed: int = 0) -> GraphCase:

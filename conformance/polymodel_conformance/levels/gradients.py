@@ -16,18 +16,18 @@ from polymodel_conformance.corpus.layers import layers
 from polymodel_conformance.corpus.losses import with_losses
 from polymodel_conformance.corpus.models import with_models
 from polymodel_conformance.corpus.official import official
+from polymodel_conformance.corpus.sample import chosen
 from polymodel_conformance.families import FAMILY
 from polymodel_conformance.floor import UNITS
+from polymodel_conformance.levels import WHOLE
 
 
 def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
     """One case for each computation that has a derivative."""
-    standard = () if profile == "smoke" else official()
+    standard = () if profile == "smoke" else official(profile in WHOLE)
     small = () if profile == "smoke" else with_models(training=True)
-    for entry in (*generated(), *standard, *layers(training=True), *with_losses(), *small):
-        case = case_of(entry, seed) if entry.within(profile) else None
-        if case is not None:
-            yield case
+    entries = (*generated(), *standard, *layers(training=True), *with_losses(), *small)
+    yield from chosen(entries, profile, seed, lambda entry: case_of(entry, seed))
 
 
 def case_of(entry: Entry, seed: int = 0) -> GraphCase | None:

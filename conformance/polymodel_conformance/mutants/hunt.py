@@ -148,8 +148,8 @@ def _row(name: str, group: str, backend: str, outcome: Outcome, *, passes: bool,
 
 def _empty(backend: str) -> dict[str, Any]:
     """A run that collects nothing must not pass."""
+    from polymodel_conformance.judging import judge_all
     from polymodel_conformance.report import Report
-    from polymodel_conformance.run import judge_all
 
     report = Report("smoke", [1], [backend])
     judge_all(report, {}, [], quiet=True)
