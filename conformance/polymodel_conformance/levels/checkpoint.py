@@ -16,6 +16,7 @@ from polymodel_conformance.client import Answer
 from polymodel_conformance.compare import Expected
 from polymodel_conformance.floor import UNIT, measure
 from polymodel_conformance.jobs import Job
+from polymodel_conformance.levels import WHOLE
 from polymodel_conformance.levels.trajectory import LR, batches_of, training_of
 from polymodel_conformance.training import initial_state, narrowed, one_step, step_dtypes, step_job, with_update_floor
 from polymodel_conformance.verdict import Comparison, worst
@@ -130,10 +131,10 @@ class ResumeCase(Case):
 
 
 def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
-    """Every pair of backends, and every backend with itself; in the quick profile the second model is resumed only."""
-    for name in ("lenet",) if profile == "smoke" else ("lenet", "transformer"):
+    """Every pair of backends, and every backend with itself, with two models; in the shorter profiles with one."""
+    for name in ("lenet", "transformer") if profile in WHOLE else ("lenet",):
         training = training_of(name, Adam(LR["adam"]))
         batches = batches_of(name, 3, seed)
-        for giver in backends if profile != "quick" or name == "lenet" else ():
+        for giver in backends:
             yield HandOverCase(f"checkpoint/{name}/from_{giver}", training, giver, batches)  # type: ignore[arg-type]
         yield ResumeCase(f"checkpoint/{name}/resume", training, batches)  # type: ignore[arg-type]
