@@ -159,7 +159,7 @@ FILES = {
     "densenet121": classic("densenet121", "r908"),
     "inception_v1": replace(classic("inception_v1", "r139"), clip=1.0),
     "inception_v2": classic("inception_v2", "r505"),
-    "vgg19": classic("vgg19", "r43"),
+    "vgg19": replace(classic("vgg19", "r43"), clip=1.0),
     "zfnet512": classic("zfnet512", "r19", "gpu_0/data_0"),
 }
 
