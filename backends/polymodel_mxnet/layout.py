@@ -14,33 +14,28 @@ from collections.abc import Collection, Hashable, Iterator, Mapping
 from typing import Any, final
 
 import numpy as np
+import onnx_ir as ir
 
 from polymodel.graph import Graph
+from polymodel.uses import used_only_as
 from polymodel_mxnet.compat import LIB, check_call, mxnet
 from polymodel_mxnet.dtypes import check_dtype, to_mxnet, to_numpy, write
 
 _ALIGN = 64  # bytes
 _ROW = 256  # elements
-_ASKING = frozenset({"Shape", "Size"})  # the sizes of a parameter are known: nothing of them is left in a plan
 
 
 def turned_weights(graph: Graph) -> frozenset[str]:
     """Parameters of two axes, (in, units), that only products use, and only as their right factor."""
-    weights: set[str] = set()
-    others: set[str] = set(graph.outputs)
-    for node in graph.model.graph:
-        if node.domain == "" and node.op_type in _ASKING:
-            continue
-        product = node.domain == "" and (node.op_type == "MatMul" or (node.op_type == "Gemm" and not _is_turned(node)))
-        for i, value in enumerate(node.inputs):
-            if value is not None:
-                (weights if product and i == 1 else others).add(str(value.name))
-    found = {n: graph.parameters[n] for n in weights - others if n in graph.parameters}
-    return frozenset(n for n, a in found.items() if a.ndim == 2 and a.size and a.dtype.name in ("float32", "float64"))
+    weights = {n: graph.parameters[n] for n in used_only_as(graph, _is_right_factor)}
+    return frozenset(n for n, a in weights.items() if a.ndim == 2 and a.size and a.dtype.name in ("float32", "float64"))
 
 
-def _is_turned(node: Any) -> bool:
-    return "transB" in node.attributes and bool(node.attributes["transB"].as_int())
+def _is_right_factor(node: ir.Node, i: int) -> bool:
+    if node.domain or i != 1 or node.op_type not in ("MatMul", "Gemm"):
+        return False
+    turned = node.attributes.get("transB")
+    return turned is None or not turned.as_int()
 
 
 @final

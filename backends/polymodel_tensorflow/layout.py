@@ -23,6 +23,7 @@ import numpy as np
 
 from polymodel.graph import Graph
 from polymodel.plan import Node
+from polymodel.uses import used_only_as
 from polymodel_tensorflow.compat import tf
 
 Layout: TypeAlias = tuple[int, ...] | None
@@ -96,7 +97,6 @@ _ELEMENTWISE = frozenset(
     ]
 )
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
-_ASKING = frozenset({"Shape", "Size"})  # the sizes of a parameter are known: nothing of them is left in a plan
 _KEEPING = frozenset({"Dropout", "CastLike"})
 _FIRST_ONLY = _KEEPING | frozenset(
     {"BatchNormalization", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LpPool"}
@@ -131,18 +131,8 @@ def from_layout(array: np.ndarray, layout: Layout) -> np.ndarray:
 
 def stored_layouts(graph: Graph) -> dict[str, Layout]:
     """The order of axes in which each parameter is stored."""
-    weights: dict[str, Layout] = {}
-    others: set[str] = set(graph.outputs)
-    for node in graph.model.graph:
-        for i, value in enumerate(node.inputs):
-            if value is None or str(value.name) not in graph.parameters:
-                continue
-            name = str(value.name)
-            if node.op_type in _CONVOLUTIONS and node.domain == "" and i == 1:
-                weights[name] = weights_last(graph.parameters[name].ndim)
-            elif node.op_type not in _ASKING:
-                others.add(name)
-    return {n: None if n in others else weights.get(n) for n in graph.parameters}
+    weights = used_only_as(graph, lambda node, i: node.domain == "" and node.op_type in _CONVOLUTIONS and i == 1)
+    return {n: weights_last(a.ndim) if n in weights else None for n, a in graph.parameters.items()}
 
 
 @final

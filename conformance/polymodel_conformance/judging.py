@@ -256,8 +256,9 @@ class _Lane:
                     self._enter(self._judged(case))
             else:
                 self._together(item.joint)
-            before, spent = worker.cpu_seconds, before
-            self.judging.spent(self.backend, item.cases[0].level, before - spent)
+            now = worker.cpu_seconds
+            self.judging.spent(self.backend, item.cases[0].level, now - before)
+            before = now
             self.judging.done(item, self.backend)
 
     def _together(self, joint: Together) -> None:
