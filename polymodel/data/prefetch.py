@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar, final
 
 R = TypeVar("R")
@@ -38,19 +41,31 @@ class Workers(Generic[R]):
             for given in arguments:
                 yield self.function(*given)
             return
-        pool, function = self._start(), _call if self.processes else self.function
         waiting: deque[Future[R]] = deque()
+        ended: SimpleQueue[Future[R]] = SimpleQueue()
+        done: set[Future[R]] = set()
+
+        def first() -> R:
+            while waiting[0] not in done:
+                done.add(ended.get())  # the one wait that Ctrl-C may break off
+            with uninterrupted():
+                done.remove(waiting[0])
+                return waiting.popleft().result()
+
         try:
             for given in arguments:
-                waiting.append(pool.submit(function, *given))
+                with uninterrupted():
+                    waiting.append(self._submit(given))
+                    waiting[-1].add_done_callback(ended.put)
                 if len(waiting) > self.ahead:
-                    yield waiting.popleft().result()
+                    yield first()
             while waiting:
-                yield waiting.popleft().result()
+                yield first()
         finally:
-            running = [future for future in waiting if not future.cancel()]
-            for future in running:
-                future.exception()
+            with uninterrupted():
+                running = [future for future in waiting if not future.cancel()]
+                for future in running:
+                    future.exception()
 
     def close(self) -> None:
         """End the threads or processes; more work starts new ones."""
@@ -58,13 +73,35 @@ class Workers(Generic[R]):
         if pool is not None:
             pool.shutdown(cancel_futures=True)
 
-    def _start(self) -> Executor:
+    def _submit(self, given: tuple[Any, ...]) -> Future[R]:
         if self._pool is None and self.processes:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.count, context, initializer=_keep, initargs=(self.function,))
         elif self._pool is None:
             self._pool = ThreadPoolExecutor(self.count, "polymodel-data")
-        return self._pool
+        return self._pool.submit(_call if self.processes else self.function, *given)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C takes effect when the body has ended.
+
+    For code that takes locks written in Python, as `threading.Condition` and all of `concurrent.futures` are: an interrupt
+    raised between the acquisition of such a lock and the block that releases it leaves it taken, and whoever asks for it next,
+    a thread of a pool for example, waits for ever (https://bugs.python.org/issue29988).
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    came: list[tuple[Any, Any]] = []
+    signal.signal(signal.SIGINT, lambda *given: came.append(given))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            handler(*came[0])
 
 
 _kept: Callable[..., Any] | None = None

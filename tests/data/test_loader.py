@@ -18,6 +18,7 @@ import pytest
 
 from polymodel import random
 from polymodel.data import ArrayDataset, Dataset, ImageFolder, Loader, RecordDataset, Subset, write_images
+from polymodel.data.prefetch import uninterrupted
 from polymodel.errors import ConfigError, CorruptSample, DataError
 
 CHAIN: list[Any] = [{"random_crop": {"size": 8, "padding": 1}}, "mirror", {"rotate": {"degrees": 20}}, {"brightness": {"amount": 0.3}}]
@@ -218,6 +219,57 @@ def test_ctrl_c(tmp_path: Path, kind: str) -> None:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (7, "interrupted\n", "")
     assert time.monotonic() - began < 20
+
+
+INTERRUPTED = """
+import random, signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.setswitchinterval(1e-6)  # threads meet inside each other's locks far oftener
+import numpy as np
+from polymodel.data import ArrayDataset, Loader
+
+data, delays = ArrayDataset(np.zeros((4000, 2), np.float32), np.zeros(4000)), random.Random(0)
+for _ in range(1500):
+    with Loader(data, 1, workers=2) as loader:
+        batches = iter(loader)
+        next(batches)
+        try:
+            threading.Timer(delays.uniform(0, 0.004), signal.raise_signal, [signal.SIGINT]).start()
+            for batch in batches:
+                pass
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            batches.close()
+print("interrupted")
+"""
+
+
+def test_ctrl_c_leaves_no_lock_taken() -> None:
+    """Wherever it comes, the workers end: without `uninterrupted`, one of these many waited for ever."""
+    ran = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "interrupted\n", "")
+
+
+def test_uninterrupted() -> None:
+    """What comes inside takes effect at the end, once."""
+    ended = []
+
+    def work() -> None:
+        with uninterrupted():
+            ended.append("inside")
+            signal.raise_signal(signal.SIGINT)
+            ended.append("still inside")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert ended == ["inside", "still inside"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_work_is_hidden() -> None:
