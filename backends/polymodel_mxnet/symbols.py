@@ -197,6 +197,24 @@ def select(condition: Symbol, x: Symbol, otherwise: float, dtype: str) -> Symbol
     return op("_npi_where", condition, x, constant(np.asarray(otherwise, dtype)))
 
 
+def total(x: Symbol, axes: Any, keep: bool = True) -> Symbol:
+    """Sum of floating-point numbers over some axes; over none, the same. MXNet's own `_np_sum` and `_npi_mean` make NaN of an
+    infinity, or of a sum that overflows, where more elements follow; the kernels of its older interface do not."""
+    return _reduced("sum", x, tuple(axes), keep)
+
+
+def mean(x: Symbol, axes: Any, keep: bool = True) -> Symbol:
+    """Mean of floating-point numbers over some axes, as `total` has their sum."""
+    return _reduced("mean", x, tuple(axes), keep)
+
+
+def _reduced(name: str, x: Symbol, axes: tuple[int, ...], keep: bool) -> Symbol:
+    if not axes:
+        return x
+    y = op(name, x, axis=axes, keepdims=True)
+    return y if keep else op("_np_squeeze", y, axis=axes)
+
+
 def push(name: str, *arrays: Any, out: Any = None, **attributes: Any) -> Any:
     """Run an operator on arrays now, asynchronously; the result goes into `out` where that is given."""
     values = [text(v) for v in attributes.values()]

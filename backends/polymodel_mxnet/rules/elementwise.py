@@ -14,7 +14,7 @@ from polymodel.feeds import is_float
 from polymodel.plan import Node
 from polymodel_mxnet.rules.integers import integer_power, truncated_quotient
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, broadcast, cast, current_trace, op, reshape, select, spread, transpose
+from polymodel_mxnet.symbols import Symbol, broadcast, cast, current_trace, op, reshape, select, spread, total, transpose
 
 _UNARY = {
     "Neg": (6, "_npi_negative"),
@@ -365,8 +365,7 @@ def _rounded_softmax(x: Symbol, axis: int) -> Symbol:
     """Softmax in float16, rounded after every operator as the standard's function body is, summed in float32."""
     top = op("_np_max", x, axis=(axis,), keepdims=True)
     powers = op("_npi_exp", op("_npi_subtract", x, op("BlockGrad", top)))
-    total = op("_np_sum", cast(powers, "float32"), axis=(axis,), keepdims=True)
-    return op("_npi_true_divide", powers, cast(total, "float16"))
+    return op("_npi_true_divide", powers, cast(total(cast(powers, "float32"), (axis,)), "float16"))
 
 
 @TABLE.rule("LogSoftmax", since=13)
@@ -379,7 +378,7 @@ def log_softmax(node: Node, x: Symbol) -> Symbol:
 def log_softmax_of(x: Symbol, axis: int) -> Symbol:
     """x - max - log(sum(exp(x - max))). MXNet's own kernel is off by up to 2e-6, a hundred times the rounding of it."""
     shifted = x - op("BlockGrad", op("_np_max", x, axis=axis, keepdims=True))
-    return shifted - op("_npi_log", op("_np_sum", op("_npi_exp", shifted), axis=axis, keepdims=True))
+    return shifted - op("_npi_log", total(op("_npi_exp", shifted), (axis,)))
 
 
 @TABLE.rule("Hardmax", since=13)

@@ -11,7 +11,7 @@ import numpy as np
 from polymodel.plan import Node
 from polymodel_mxnet.rules.elementwise import log_softmax_of
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, constant, op, reshape, select, transpose
+from polymodel_mxnet.symbols import Symbol, constant, mean, op, reshape, select, total, transpose
 
 
 @TABLE.rule("SoftmaxCrossEntropyLoss", since=12)
@@ -49,8 +49,8 @@ def _negative_log_likelihood(node: Node, log_prob: Symbol, labels: Symbol, weigh
     if reduction == "none":
         return reshape(loss, shape)
     if reduction == "sum":
-        return op("_np_sum", loss)
-    return op("_npi_mean", loss) if weight is None else op("_np_sum", loss) / op("_np_sum", weight)
+        return total(loss, (0,), False)
+    return mean(loss, (0,), False) if weight is None else total(loss, (0,), False) / total(weight, (0,), False)
 
 
 def _flat(node: Node, log_prob: Symbol, labels: Symbol) -> tuple[Symbol, Symbol]:

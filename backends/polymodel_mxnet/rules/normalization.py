@@ -15,14 +15,9 @@ import numpy as np
 from polymodel.plan import Node
 from polymodel_mxnet.rules.movement import pad_zero
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, cast, constant, current_trace, cut, op, reshape, select, spread
+from polymodel_mxnet.symbols import Symbol, cast, constant, current_trace, cut, mean, op, reshape, select, spread, total
 
 Axes = tuple[int, ...]
-
-
-def mean(x: Symbol, axes: Axes) -> Symbol:
-    """Mean over axes, kept as size 1."""
-    return op("_npi_mean", x, axis=axes, keepdims=True)
 
 
 def _inverse_root(variance: Symbol, epsilon: float) -> Symbol:
@@ -186,7 +181,7 @@ def lrn(node: Node, x: Symbol) -> Symbol:
 def lp_normalization(node: Node, x: Symbol) -> Symbol:
     axis, power = node.axis(), int(node.attr("p"))
     y = op("_npi_abs", x) if power == 1 else op("_npi_square", x)
-    norm = op("_np_sum", y, axis=(axis,), keepdims=True)
+    norm = total(y, (axis,))
     there = norm != 0
     norm = select(there, norm, 1.0, node.dtype())
     return x / (norm if power == 1 else op("_npi_sqrt", norm))

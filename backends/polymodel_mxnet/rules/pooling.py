@@ -18,7 +18,7 @@ from polymodel.plan import Node
 from polymodel_mxnet.rules.convolution import Ints, window
 from polymodel_mxnet.rules.movement import pad_zero
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, cast, constant, current_trace, op, reshape
+from polymodel_mxnet.symbols import Symbol, cast, constant, current_trace, mean, op, reshape
 
 
 @final
@@ -187,7 +187,7 @@ def _whole(node: Node, x: Symbol, kind: str) -> Symbol | None:
 def global_average_pool(node: Node, x: Symbol) -> Symbol:
     y = _whole(node, x, "avg")
     axes = tuple(range(2, node.rank()))
-    return op("_npi_mean", x, axis=axes, keepdims=True) if y is None else y
+    return mean(x, axes) if y is None else y
 
 
 @TABLE.rule("GlobalMaxPool", since=1)

@@ -15,7 +15,7 @@ from polymodel.feeds import is_float
 from polymodel.plan import Node
 from polymodel.spec import numpy_dtype
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, cast, concat, constant, current_trace, cut, op, reshape, select, transpose
+from polymodel_mxnet.symbols import Symbol, cast, concat, constant, current_trace, cut, mean, op, reshape, select, total, transpose
 
 Reduce = Callable[[Node, Symbol, tuple[int, ...], bool], Symbol]
 
@@ -46,26 +46,16 @@ def _register(op_type: str, since: int, empty: Any) -> Callable[[Reduce], Reduce
     return decorate
 
 
-def total(x: Symbol, axes: tuple[int, ...], keep: bool) -> Symbol:
-    """Sum over axes; over none, the same."""
-    return op("_np_sum", x, axis=axes, keepdims=keep) if axes else x
-
-
 @_register("ReduceSum", 13, 0)
 def reduce_sum(node: Node, x: Symbol, axes: tuple[int, ...], keep: bool) -> Symbol:
-    if not axes:
-        return x
-    return x if not axes else op("_np_sum", x, axis=axes, keepdims=keep, dtype=node.dtype())
+    if is_float(node.dtype()) or not axes:
+        return total(x, axes, keep)
+    return op("_np_sum", x, axis=axes, keepdims=keep, dtype=node.dtype())
 
 
 @_register("ReduceMean", 18, np.nan)
 def reduce_mean(node: Node, x: Symbol, axes: tuple[int, ...], keep: bool) -> Symbol:
-    kind = node.dtype()
-    if not axes:
-        return x
-    if is_float(kind):
-        return op("_npi_mean", x, axis=axes, keepdims=keep)
-    return cast(op("_npi_mean", cast(x, "float64"), axis=axes, keepdims=keep), kind)
+    return _floating(node, x, lambda y: mean(y, axes, keep)) if axes else x
 
 
 def _lowest(kind: np.dtype[Any]) -> Any:
@@ -172,7 +162,7 @@ def log_sum_exp(x: Symbol, axes: tuple[int, ...], keep: bool, kind: str) -> Symb
         return x
     top = op("BlockGrad", op("_np_max", x, axis=axes, keepdims=True))
     top = select(op("_npi_isfinite", top), top, 0.0, kind)
-    result = op("_npi_log", op("_np_sum", op("_npi_exp", x - top), axis=axes, keepdims=True)) + top
+    result = op("_npi_log", total(op("_npi_exp", x - top), axes)) + top
     return result if keep else op("_np_squeeze", result, axis=axes)
 
 

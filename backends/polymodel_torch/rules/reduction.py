@@ -77,7 +77,13 @@ def _log_sum(x: torch.Tensor, axes: tuple[int, ...], keep: bool) -> torch.Tensor
 
 
 def _log_sum_exp(x: torch.Tensor, axes: tuple[int, ...], keep: bool) -> torch.Tensor:
-    return torch.logsumexp(x.to(_floating(x)), axes, keepdim=keep).to(x.dtype)
+    """Shifted by the maximum, which is taken as 0 where it is not finite, so that infinities come out right. The derivative of
+    torch.logsumexp takes exp(x - y) of the rounded result y, which is wrong by |y| units of the last place."""
+    wide = x.to(_floating(x))
+    top = _max(wide.detach(), axes, True)
+    top = torch.where(torch.isfinite(top), top, torch.zeros_like(top))
+    result = torch.log(_sum(torch.exp(wide - top), axes, True)) + top
+    return (result if keep else result.squeeze(axes)).to(x.dtype)
 
 
 def _floating(x: torch.Tensor) -> torch.dtype:

@@ -16,6 +16,10 @@ def _i(dtype: str, *values: int) -> Fed:
     return Fed(np.array(values, dtype))
 
 
+def _rows(*rows: list[float]) -> Fed:
+    return Fed(np.array(rows, np.float32))
+
+
 def _f(*values: float) -> Fed:
     return Fed(np.array(values, np.float32))
 
@@ -59,9 +63,12 @@ _FLOATS: list[Row] = [
     row("mul_of_infinity", "Mul", _f(_INF, _INF, -_INF, 2.0), _f(0.0, 2.0, 3.0, -_INF)),
     row("sub_of_infinities", "Sub", _f(_INF, _INF, 1.0), _f(_INF, -_INF, _INF)),
     row("pow_of_zero", "Pow", _f(0.0, 0.0, 0.0, -2.0), _f(-1.0, 0.0, 2.0, 0.5)),
-    row("reducesum_of_infinities", "ReduceSum", Fed(np.array([[1, _INF], [_INF, -_INF], [_NAN, 1]], np.float32)), _LAST, keepdims=0),
-    row("reducemax_of_nan", "ReduceMax", Fed(np.array([[1, _INF], [_NAN, 2], [-_INF, -_INF]], np.float32)), _LAST, keepdims=0),
-    row("softmax_of_minus_infinity", "Softmax", Fed(np.array([[0, -_INF, 1], [-_INF, -_INF, 3]], np.float32))),
+    row("reducesum_of_infinities", "ReduceSum", _rows([1, _INF], [_INF, -_INF], [_NAN, 1]), _LAST, keepdims=0),
+    row("reducesum_before_and_after", "ReduceSum", _rows([1, _INF, 1], [-_INF, 1, 1], [3e38, 3e38, 1]), _LAST, keepdims=0),
+    row("reducemean_of_infinities", "ReduceMean", _rows([_INF, 1, 1], [1, -_INF, 1]), _LAST, keepdims=0),
+    row("reducelogsumexp_of_infinities", "ReduceLogSumExp", _rows([_INF, 1], [-_INF, 1], [-_INF, -_INF]), _LAST, keepdims=0),
+    row("reducemax_of_nan", "ReduceMax", _rows([1, _INF], [_NAN, 2], [-_INF, -_INF]), _LAST, keepdims=0),
+    row("softmax_of_minus_infinity", "Softmax", _rows([0, -_INF, 1], [-_INF, -_INF, 3])),
     row("sigmoid_of_infinity", "Sigmoid", _f(-_INF, 0.0, _INF, _NAN)),
     row("tanh_of_infinity", "Tanh", _f(-_INF, 0.0, _INF, _NAN)),
     row("where_of_nan", "Where", Fed(np.array([True, False, True])), _f(_NAN, _NAN, 1.0), _f(1.0, 2.0, _NAN)),
