@@ -23,7 +23,7 @@ def test_derivative_far_from_zero(backend: Backend, graph_of: Callable[..., Grap
     cotangent = {"y": np.ones((1, 3, 1) if keep else 3, kind)}
     for shift in (0, 1000, -1000):
         found = program.gradients({"x": x + np.asarray(shift, kind)}, cotangent)["x"]
-        np.testing.assert_allclose(found, want, rtol=16 * np.finfo(kind).eps)
+        np.testing.assert_allclose(found, want, rtol=16 * float(np.finfo(kind).eps))
 
 
 def test_infinities_and_nothing(backend: Backend, graph_of: Callable[..., Graph]) -> None:
