@@ -12,7 +12,7 @@ from polymodel_conformance.cases import Case
 from polymodel_conformance.client import HERE, Answer, Place, Worker
 from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels import cases_of
-from polymodel_conformance.levels.determinism import WHERE, BatchCase, SameBitsCase
+from polymodel_conformance.levels.determinism import TWO, WHERE, BatchCase, SameBitsCase, ThreadsCase
 from polymodel_conformance.verdict import Verdict
 
 Feeds = Mapping[str, np.ndarray]
@@ -60,6 +60,33 @@ def test_other_bits_are_noticed_wherever_they_come_from(word: str) -> None:
         return Answer("done", {"o0": np.asarray(job.arrays["feed/i0"].sum(dtype=np.float32))})
 
     assert case.judge(steady).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("answers", "verdict"),
+    [((0, 0), Verdict.PASS), ((0, 1), Verdict.FAIL), ((10**5, 10**5), Verdict.FAIL)],
+    ids=["right", "other bits the second time", "wrong both times"],
+)
+def test_two_threads_answer_right_and_the_same_again(answers: tuple[int, ...], verdict: Verdict) -> None:
+    case = found("full", "threads/values_of_sum")
+    assert isinstance(case, ThreadsCase)
+    case.prepare()
+    asked: list[Place] = []
+
+    def call(job: Job, backend: str | None = None, place: Place = HERE) -> Answer:
+        asked.append(place)
+        total = np.float32(job.arrays["feed/i0"].sum(dtype=np.float64))
+        return Answer("done", {"o0": np.asarray(total + answers[len(asked) - 1] * np.spacing(total), np.float32)})
+
+    assert case.judge(call).verdict is verdict
+    assert asked == [TWO, TWO]
+
+
+def test_an_error_with_two_threads_is_one() -> None:
+    case = found("full", "threads/values_of_sum")
+    case.prepare()
+    outcome = case.judge(lambda job, backend=None, place=HERE: Answer("error", error="OSError", message="gone"))
+    assert outcome.verdict is Verdict.ERROR
 
 
 def test_an_error_in_the_other_place_is_one() -> None:

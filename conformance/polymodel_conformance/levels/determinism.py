@@ -1,13 +1,16 @@
-"""Level 9: the same question has the same answer, bit by bit: asked again, in another process, with two threads.
+"""Level 9: the same question has the same answer, bit by bit: asked again, in another process, twice with two threads.
 
-And a sample has the answer that it has, whatever else is in its batch: with other neighbours of the same number the same bits,
-even when those are NaN; alone within the rounding floor, since kernels choose their blocks by the size of the batch.
+How many threads share a sum decides in which order it is made, and kernels choose by the processor whether they share it; what two
+threads answer is judged by the oracle. And a sample has the answer that it has, whatever else is in its batch: with other neighbours
+of the same number the same bits, even when those are NaN; alone within the rounding floor, since kernels choose their blocks by the
+size of the batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -16,7 +19,7 @@ from polymodel import models
 from polymodel.graph import Graph
 from polymodel.optim import Adam
 from polymodel_conformance.bits import all_same_bits, same_bits
-from polymodel_conformance.cases import Call, Case, Outcome, all_feeds, expectations, judged, plan_of
+from polymodel_conformance.cases import Call, Case, GraphCase, Outcome, all_feeds, expectations, judged, plan_of
 from polymodel_conformance.client import HERE, Answer, Place
 from polymodel_conformance.compare import Expected
 from polymodel_conformance.corpus.generated.row import Fed, Input, build, draw
@@ -24,12 +27,13 @@ from polymodel_conformance.floor import UNIT, forward, measure
 from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels import WHOLE
 from polymodel_conformance.levels.trajectory import LR, batches_of, training_of
-from polymodel_conformance.training import initial_state, step_job
+from polymodel_conformance.training import StepCase, Trajectory, initial_state, step_job
 from polymodel_conformance.verdict import Comparison, worst
 
-WHERE: dict[str, Place] = {"again": HERE, "process": Place(process=1), "threads": Place(threads=2)}
+WHERE: dict[str, Place] = {"again": HERE, "process": Place(process=1)}
 """Where a question is asked for the second time. A process takes seconds to start: the shorter profiles start none, or one."""
-PLACES = {"smoke": ("again",), "quick": ("again", "process"), **dict.fromkeys(WHOLE, tuple(WHERE))}
+PLACES = {"smoke": ("again",), "quick": tuple(WHERE), **dict.fromkeys(WHOLE, tuple(WHERE))}
+TWO = Place(threads=2)
 STEPS = 3
 _REPEATED = Fed(np.random.default_rng(6).integers(0, 11, 20000))
 
@@ -79,6 +83,40 @@ class SameBitsCase(Case):
             answers.append(answer)
         found = all_same_bits(answers[1].arrays, answers[0].arrays, self.family)
         return _outcome(found)
+
+
+@final
+@dataclass
+class ThreadsCase(Case):
+    """A case of another level with two threads, and its question once more.
+
+    Attributes:
+        inner: the case.
+    """
+
+    id: str
+    inner: GraphCase | StepCase
+    level: int = 9
+    family: str = "determinism"
+
+    def prepare(self) -> None:
+        self.inner.prepare()
+
+    def judge(self, call: Call) -> Outcome:
+        answers: list[Answer] = []
+
+        def ask(job: Job, backend: str | None = None, place: Place = HERE) -> Answer:
+            answers.append(call(job, backend, replace(place, threads=TWO.threads)))
+            return answers[-1]
+
+        outcomes = [self.inner.judge(ask) for _ in range(2)]
+        if any(a.status != "done" for a in answers):
+            return next(o for o, a in zip(outcomes, answers, strict=True) if a.status != "done")
+        again = all_same_bits(answers[1].arrays, answers[0].arrays, self.family)
+        return _outcome([*outcomes[0].comparisons, *again])
+
+    def release(self) -> None:
+        self.inner.release()
 
 
 @final
@@ -146,14 +184,12 @@ def _outcome(found: Sequence[Comparison]) -> Outcome:
 
 def _questions(profile: str, seed: int) -> Iterator[tuple[str, list[Job]]]:
     for name in CHOSEN[profile]:
-        op, inputs, attributes = OPERATORS[name]
-        graph = build(op, inputs, attributes)
+        graph, inputs, wrt = _operator(name)
         feeds = {f"feed/{n}": a for n, a in draw(inputs, seed).items()}
         yield f"values_of_{name}", [Job("predict", graph, None, feeds, {"outputs": list(graph.outputs)})]
-        wrt = [n for n in graph.inputs if graph.specs[n].dtype == "float32"]
         shape = [int(d) for d in graph.specs["o0"].shape if isinstance(d, int)]
         cotangent = np.random.default_rng([seed, 5]).standard_normal(shape).astype(np.float32)
-        yield f"gradients_of_{name}", [Job("gradients", graph, None, {**feeds, "cotangent/o0": cotangent}, {"wrt": wrt})]
+        yield f"gradients_of_{name}", [Job("gradients", graph, None, {**feeds, "cotangent/o0": cotangent}, {"wrt": list(wrt)})]
     for name in TRAINED[profile]:
         training = training_of(name, Adam(LR["adam"]))
         batches = batches_of(name, STEPS, seed)
@@ -162,11 +198,33 @@ def _questions(profile: str, seed: int) -> Iterator[tuple[str, list[Job]]]:
         ]
 
 
+def _operator(name: str) -> tuple[Graph, tuple[Input, ...], tuple[str, ...]]:
+    """The graph of a call, its inputs, and those that it is differentiated by."""
+    op, inputs, attributes = OPERATORS[name]
+    graph = build(op, inputs, attributes)
+    return graph, inputs, tuple(n for n in graph.inputs if graph.specs[n].dtype == "float32")
+
+
+def _with_threads(profile: str, seed: int) -> Iterator[tuple[str, GraphCase | StepCase]]:
+    """What is asked with two threads, judged as at levels 1, 2 and 6."""
+    for name in CHOSEN[profile]:
+        graph, inputs, wrt = _operator(name)
+        yield f"values_of_{name}", GraphCase("", 1, graph, partial(draw, inputs), seed=seed)
+        yield f"gradients_of_{name}", GraphCase("", 2, graph, partial(draw, inputs), wrt, seed=seed)
+    for name in TRAINED[profile]:
+        runs = 2 if name == "resnet18" else 4
+        trajectory = Trajectory(training_of(name, Adam(LR["adam"])), batches_of(name, 1, seed), LR["adam"], runs)
+        yield f"training_of_{name}", StepCase("", 6, "trajectory", trajectory, 1)
+
+
 def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
     """Operators and trainings, each asked again, elsewhere and with two threads; and samples in batches."""
     for name, jobs in _questions(profile, seed):
         for word in PLACES[profile]:
             yield SameBitsCase(f"determinism/{word}/{name}", jobs, WHERE[word])
+    for name, inner in _with_threads(profile, seed) if profile in WHOLE else ():
+        inner.id = f"determinism/threads/{name}"
+        yield ThreadsCase(inner.id, inner)
     for name in IN_BATCHES[profile]:
         model = models.reference(name)
         batch, others = ({"x": model.make_batch(4, seed=900 + 10 * seed + i)[0]} for i in (0, 1))
