@@ -7,10 +7,11 @@
 3. The ratio of a pair is time of polymodel / time of native; reported are the median of the ratios, the smallest and
    the largest. Absolute times drift by tens of percent on shared machines; the ratios of neighbours do not.
    The same is said of CPU time, which neighbours on the machine change less; it means something with one thread.
-4. Tasks: "train" is a training step, "predict" a prediction of the logits, "import" the way from an ONNX file to the first
-   prediction, once, in a fresh process that has imported the framework; the last has no native side. The reference
-   models are trained only. The imported models come as ONNX files that torch.onnx.export writes from the hand-written
-   PyTorch networks; each of their loops has a process of its own.
+4. Tasks: "train" is a training step, "fit" one inside Trainer.fit with a metric, callbacks and a loader that shuffles, against the
+   native loop of "train", which has none of that; "predict" a prediction of the logits, "import" the way from an ONNX
+   file to the first prediction, once, in a fresh process that has imported the framework; the last has no native side.
+   The reference models have "train" and "fit", the imported models all but "fit". These come as ONNX files that
+   torch.onnx.export writes from the hand-written PyTorch networks; each of their loops has a process of its own.
 5. A machine is quiet when other processes use little of it; a row that was not measured so says it.
 """
 
@@ -40,7 +41,7 @@ Progress: TypeAlias = Callable[[int, int, str], None]
 """Called with rows done, rows in all, and what is going on."""
 
 OPTIMIZERS = ("sgd", "adam")
-TASKS = ("train", "predict", "import")
+TASKS = ("train", "fit", "predict", "import")
 _TIMEOUT = 900  # seconds for one answer; compilers may take minutes
 _TRIAL = 0.4  # seconds that each native mode gets in the pre-selection
 
@@ -73,7 +74,7 @@ def run_bench(
         mode: CompileOptions.compile of the program.
         device: where both run.
         patience: seconds to wait for a quiet machine before each row.
-        tasks: "train", "predict", "import"; the latter two have no optimizer, "" in their rows.
+        tasks: "train", "fit", "predict", "import"; the latter two have no optimizer, "" in their rows.
         progress: told about each row.
 
     Returns:
@@ -96,8 +97,10 @@ def run_bench(
     for name in tasks:
         if name not in TASKS:
             raise ConfigError(f"unknown task {name!r}; expected one of {', '.join(TASKS)}")
-        if name != "train" and (only := [m for m in models if m not in IMPORTED]):
-            raise ConfigError(f"{only[0]!r} is trained only; task {name!r} is measured on {', '.join(IMPORTED)}")
+        if name != "train":
+            suited = list(REFERENCE if name == "fit" else IMPORTED)
+            for other in (m for m in models if m not in suited):
+                raise ConfigError(f"task {name!r} is measured on {', '.join(suited)}; received {other!r}")
     if pairs < 1:
         raise ConfigError(f"pairs is at least 1, received {pairs}")
     engines = [choose_backend(b) for b in backends]
@@ -106,14 +109,14 @@ def run_bench(
         for model in models
         for backend in engines
         for task in tasks
-        for optimizer in (optimizers if task == "train" else ("",))
+        for optimizer in (optimizers if task in ("train", "fit") else ("",))
     ]
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for model, backend, task, optimizer in wanted:
             if progress is not None:
-                words = f"with {optimizer}" if optimizer else f"({task})"
-                progress(len(rows), len(wanted), f"{model} on {backend} {words}")
+                words = " with ".join(w for w in (task, optimizer) if w)
+                progress(len(rows), len(wanted), f"{model} on {backend}: {words}")
             who = {"model": model, "backend": backend, "task": task, "optimizer": optimizer}
             try:
                 file = _file(model, Path(folder))
@@ -145,12 +148,12 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
     loud = sum(not row.get("quiet", True) for row in rows)
     note = f"! {loud} row(s) were measured while the machine was not quiet" if loud else "the machine was quiet"
     table = Table(title="step time: polymodel / best native loop", caption=note)
-    for head in ("model", "backend", "optimizer", "mode", "native"):
+    for head in ("model", "backend", "task", "mode", "native"):
         table.add_column(head)
     for head in ("ratio", "min", "max", "CPU ratio", "step ms", "native ms", "first step s", "peak MiB"):
         table.add_column(head, justify="right")
     for row in rows:
-        who = (row["model"], row["backend"], row["optimizer"] or row["task"])
+        who = (row["model"], row["backend"], " ".join(w for w in (row["optimizer"], row["task"]) if w and w != "train"))
         if "error" in row:
             table.add_row(*who, "", "", "error", row["error"])
             continue

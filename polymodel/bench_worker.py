@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import json
 import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias, final
@@ -35,8 +36,10 @@ from polymodel.models.imported import IMPORTED
 if TYPE_CHECKING:
     from polymodel.optim.base import Optimizer
 
-Open: TypeAlias = Callable[[], tuple[Callable[[], Any], Callable[[Any], float]]]
-"""Compiles, and returns a function that does one step and one that reads what a step returned as a number."""
+Loop: TypeAlias = tuple[Callable[[int], Any], Callable[[Any], float]]
+"""A function that does a number of steps, and one that reads what it returned as a number."""
+Open: TypeAlias = Callable[[], Loop]
+"""Compiles, and returns the loop."""
 
 BATCHES = 8
 """Distinct batches in memory; every step takes the next."""
@@ -61,7 +64,7 @@ class Server:
     """The loops that are open."""
 
     def __init__(self) -> None:
-        self._loops: dict[str, tuple[Callable[[], Any], Callable[[Any], float]]] = {}
+        self._loops: dict[str, Loop] = {}
 
     def answer(self, command: dict[str, Any]) -> dict[str, Any]:
         """Do one command."""
@@ -101,34 +104,33 @@ class Server:
         if side == "native":
             loops, batch = native_loops(backend), batch_size(model)
             start = time.perf_counter()
-            step, read = (
-                loops.build(model, mode, optimizer, batch, threads)
-                if task == "train"
-                else (loops.build_predict(model, mode, batch, threads), number)
+            steps, read = (
+                repeated(*loops.build(model, mode, optimizer, batch, threads))
+                if task != "predict"
+                else repeated(loops.build_predict(model, mode, batch, threads), number)
             )
         else:
-            if file is None:
+            if task == "fit":
+                open_loop = fit_loop(backend, model, optimizer, mode, threads, device)
+            elif file is None:
                 open_loop = polymodel_loop(backend, model, optimizer, mode, threads, device)
             elif task == "train":
                 open_loop = trainer_loop(backend, model, file, optimizer, mode, threads, device)
             else:
                 open_loop = predict_loop(backend, model, file, mode, threads, device)
             start = time.perf_counter()
-            step, read = open_loop()
-        read(step())
+            steps, read = open_loop()
+        read(steps(1))
         first = time.perf_counter() - start
         for _ in range(2):
-            read(step())
-        self._loops[key] = (step, read)
+            read(steps(1))
+        self._loops[key] = (steps, read)
         return {"key": key, "mode": mode, "first_step_s": first, "peak_mb": peak_mb()}
 
     def _block(self, key: str, steps: int) -> dict[str, Any]:
-        step, read = self._loops[key]
+        advance, read = self._loops[key]
         busy, own, start = quiet.busy_seconds(), quiet.own_seconds(), time.perf_counter()
-        value = None
-        for _ in range(steps):
-            value = step()
-        loss = read(value)
+        loss = read(advance(steps))
         wall = time.perf_counter() - start
         cpu = quiet.own_seconds() - own
         others = quiet.busy_seconds() - busy - cpu
@@ -155,6 +157,18 @@ def batch_size(model: str) -> int:
     return IMPORTED[model].batch if model in IMPORTED else reference(model).batch
 
 
+def repeated(step: Callable[[], Any], read: Callable[[Any], float]) -> Loop:
+    """The loop that does one step after the other."""
+
+    def steps(count: int) -> Any:
+        value = None
+        for _ in range(count):
+            value = step()
+        return value
+
+    return steps, read
+
+
 def number(logits: Any) -> float:
     """Something of an array, so that predictions are read like losses."""
     return float(logits.ravel()[0])
@@ -173,7 +187,7 @@ def polymodel_loop(backend: str, model: str, optimizer: str, mode: str, threads:
     x, y = example.make_batch(BATCHES * example.batch)
     pieces = [slice(i * example.batch, (i + 1) * example.batch) for i in range(BATCHES)]
 
-    def open_loop() -> tuple[Callable[[], Any], Callable[[Any], float]]:
+    def open_loop() -> Loop:
         program = engine.compile(
             graph,
             device,
@@ -192,7 +206,45 @@ def polymodel_loop(backend: str, model: str, optimizer: str, mode: str, threads:
             program.synchronize()  # the last update belongs to the block that asked for it
             return float(result["loss"])
 
-        return step, read
+        return repeated(step, read)
+
+    return open_loop
+
+
+def fit_loop(backend: str, model: str, optimizer: str, mode: str, threads: int, device: str) -> Open:
+    """What makes a Trainer.fit of a reference model as people run it: accuracy, callbacks, and a loader that shuffles, cuts and
+    converts the batches ahead. A block is an epoch of as many steps."""
+    from polymodel import callbacks
+    from polymodel.data import ArrayDataset, Loader
+    from polymodel.models import reference
+    from polymodel.options import CompileOptions
+    from polymodel.registry import get_backend
+    from polymodel.trainer import Trainer
+
+    get_backend(backend)
+    example = reference(model)
+    x, y = example.make_batch(8 * BATCHES * example.batch)
+    loader = Loader(ArrayDataset(x, y), example.batch, shuffle=True, workers=1)
+    lines: list[str] = []
+
+    def endless(epoch: int) -> Iterator[Any]:
+        return itertools.chain.from_iterable(loader.batches(number, seed=epoch) for number in itertools.count())
+
+    def open_loop() -> Loop:
+        options = CompileOptions(compile=mode, threads=threads)
+        trainer = Trainer(
+            example.model, "cross_entropy", rule(optimizer), ["accuracy"], backend=backend, device=device, options=options
+        )
+
+        def steps(count: int) -> Any:
+            along = [callbacks.Timing(), callbacks.StepLines(lines.append, 50), callbacks.TerminateOnNaN()]
+            return trainer.fit(endless, epochs=1, steps_per_epoch=count, callbacks=along, progress=False)
+
+        def read(history: Any) -> float:
+            trainer.program.synchronize()  # the last update belongs to the block that asked for it
+            return float(history["loss"][-1])
+
+        return steps, read
 
     return open_loop
 
@@ -207,7 +259,7 @@ def trainer_loop(backend: str, model: str, file: str, optimizer: str, mode: str,
     get_backend(backend)
     pieces = batches(model)
 
-    def open_loop() -> tuple[Callable[[], Any], Callable[[Any], float]]:
+    def open_loop() -> Loop:
         options = CompileOptions(compile=mode, threads=threads)
         trainer = Trainer(Model.from_onnx(file), "cross_entropy", rule(optimizer), backend=backend, device=device, options=options)
         count = 0
@@ -221,7 +273,7 @@ def trainer_loop(backend: str, model: str, file: str, optimizer: str, mode: str,
             trainer.program.synchronize()  # the last update belongs to the block that asked for it
             return float(result["loss"])
 
-        return step, read
+        return repeated(step, read)
 
     return open_loop
 
@@ -235,7 +287,7 @@ def predict_loop(backend: str, model: str, file: str, mode: str, threads: int, d
     get_backend(backend)
     pieces = batches(model)
 
-    def open_loop() -> tuple[Callable[[], Any], Callable[[Any], float]]:
+    def open_loop() -> Loop:
         options = CompileOptions(compile=mode, threads=threads)
         program = compile(Model.from_onnx(file).graph, backend, device, options=options)
         count = 0
@@ -245,7 +297,7 @@ def predict_loop(backend: str, model: str, file: str, mode: str, threads: int, d
             count += 1
             return program.predict({"x": pieces[count % BATCHES][0]})["logits"]
 
-        return step, number
+        return repeated(step, number)
 
     return open_loop
 

@@ -20,7 +20,12 @@ def bench(
     backends: BackendNames = None,
     optimizers: Annotated[str, typer.Option("--optimizers", help="sgd, adam or both.")] = "sgd,adam",
     tasks: Annotated[
-        str, typer.Option("--tasks", help="train; of resnet50 and bert, which come as ONNX files, also predict and import.")
+        str,
+        typer.Option(
+            "--tasks",
+            help="train; of the reference models also fit: with a metric, callbacks and a loader; of resnet50 and bert, which come as "
+            "ONNX files, also predict and import.",
+        ),
     ] = "train",
     pairs: Annotated[int, typer.Option("--pairs", min=1, help="Interleaved pairs of timed blocks.")] = 7,
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Time for the pairs of one row.")] = 6.0,
@@ -36,6 +41,8 @@ def bench(
     Examples:
 
       polymodel bench --backends torch --models mlp,lenet
+
+      polymodel bench --models mlp,lstm --tasks fit --optimizers adam
 
       polymodel bench --models resnet50,bert --tasks train,predict,import
 

@@ -29,7 +29,7 @@ def rows() -> list[dict[str, object]]:
         ["mlp"], ["torch"], ["sgd"], 3, threads=1, seconds=0.3, native_mode="eager", patience=0,
         progress=lambda done, total, text: told.append((done, total, text)),
     )  # fmt: skip
-    assert told == [(0, 1, "mlp on torch with sgd"), (1, 1, "done")]
+    assert told == [(0, 1, "mlp on torch: train with sgd"), (1, 1, "done")]
     return found
 
 
@@ -43,6 +43,15 @@ def test_a_row_says_all(rows: list[dict[str, object]]) -> None:
     assert 0 < low <= middle <= high < math.inf
     assert float(str(row["peak_mb"])) > 50
     assert 0 < float(str(row["first_step_s"])) < 60
+
+
+def test_a_fit_with_all_around_it() -> None:
+    (row,) = bench.run_bench(
+        ["mlp"], ["torch"], ["sgd"], 2, threads=1, seconds=0.3, native_mode="eager", patience=0, tasks=["fit"]
+    )  # fmt: skip
+    assert set(row) == KEYS
+    assert row["task"] == "fit"
+    assert 0 < row["ratio"] < math.inf
 
 
 def test_a_table_for_people(rows: list[dict[str, object]]) -> None:
@@ -75,8 +84,10 @@ def test_unknown_names_are_refused_before_anything_starts() -> None:
         bench.run_bench(["mlp"], ["torch"], ["lion"])
     with pytest.raises(ConfigError, match="unknown task 'infer'"):
         bench.run_bench(["bert"], ["torch"], tasks=["infer"])
-    with pytest.raises(ConfigError, match="'mlp' is trained only; task 'predict' is measured on resnet50, bert"):
+    with pytest.raises(ConfigError, match="task 'predict' is measured on resnet50, bert; received 'mlp'"):
         bench.run_bench(["bert", "mlp"], ["torch"], tasks=["predict"])
+    with pytest.raises(ConfigError, match=r"task 'fit' is measured on mlp, .*; received 'bert'"):
+        bench.run_bench(["mlp", "bert"], ["torch"], tasks=["fit"])
     with pytest.raises(UnknownBackend, match="cntk"):
         bench.run_bench(["mlp"], ["cntk"])
 
