@@ -13,6 +13,8 @@ from polymodel.errors import ConfigError, CorruptSample, DataError
 
 Sample: TypeAlias = tuple[Any, ...]
 """Input, target and perhaps a weight; inputs or targets by name where there are several."""
+Columns: TypeAlias = Sequence[Sequence[Any] | np.ndarray]
+"""Some samples part by part: all inputs, all targets and perhaps all weights."""
 
 
 class Dataset(ABC):
@@ -43,9 +45,9 @@ class Dataset(ABC):
     def where(self, index: int) -> str:
         """Words for the place of a sample: file and offset, path, or number."""
 
-    def take(self, indices: Sequence[int]) -> list[Sample]:
-        """Some samples."""
-        return [self[i] for i in indices]
+    def columns(self, indices: Sequence[int]) -> Columns:
+        """Some samples, at least one; a part is an array where it lies in one."""
+        return list(zip(*(self[i] for i in indices), strict=True))
 
     def shard(self, num_parts: int, part_index: int) -> Subset:
         """One of several parts of nearly equal size that lie one behind the other.
@@ -86,8 +88,8 @@ class Subset(Dataset):
     def where(self, index: int) -> str:
         return self.whole.where(int(self.indices[index]))
 
-    def take(self, indices: Sequence[int]) -> list[Sample]:
-        return self.whole.take(self.indices[list(indices)].tolist())
+    def columns(self, indices: Sequence[int]) -> Columns:
+        return self.whole.columns(self.indices[list(indices)].tolist())
 
 
 @final
@@ -119,6 +121,9 @@ class ArrayDataset(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         return self.x[index], self.y[index]
+
+    def columns(self, indices: Sequence[int]) -> Columns:
+        return self.x.take(indices, axis=0), self.y.take(indices, axis=0)
 
     def where(self, index: int) -> str:
         return f"{self.name} {index}"

@@ -190,29 +190,30 @@ class _Maker:
             return _Made(self._batch(good, seed, number) if good else None, bad)
 
     def _batch(self, indices: list[int], seed: int, number: int) -> Batch:
-        samples = self.dataset.take(indices)
-        inputs, *rest = zip(*samples, strict=True)
+        inputs, *rest = self.dataset.columns(indices)
         return (self._transformed(inputs, indices, seed, number), *map(_stacked, rest))
 
-    def _transformed(self, inputs: Sequence[Any], indices: list[int], seed: int, number: int) -> Any:
+    def _transformed(self, inputs: Sequence[Any] | np.ndarray, indices: list[int], seed: int, number: int) -> Any:
         if not self.transforms:
             return _stacked(inputs)
         if isinstance(inputs[0], Mapping):
             raise DataError("transforms are for samples of one input; transform several inputs in the data set")
         numbers = self.dataset.numbers[indices]
-        images = joined(list(inputs))
+        images = inputs if isinstance(inputs, np.ndarray) else joined(list(inputs))
         for place, transform in enumerate(self.transforms):
             name = f"{place}.{transform.name}"
             images = transform(images, random.rows(seed, "augment", name, number, numbers, transform.draws))
         return _stacked(images) if isinstance(images, list) else images
 
 
-def _stacked(parts: Sequence[Any]) -> Any:
+def _stacked(parts: Sequence[Any] | np.ndarray) -> Any:
     """Samples as one array, or arrays by name.
 
     Raises:
         DataError: their shapes differ.
     """
+    if isinstance(parts, np.ndarray):
+        return parts
     first = parts[0]
     if isinstance(first, Mapping):
         return {name: _stacked([p[name] for p in parts]) for name in first}
