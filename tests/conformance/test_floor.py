@@ -88,6 +88,26 @@ def test_an_exact_tie_is_a_tie_not_undecidable() -> None:
     assert (found.undecidable, found.ties) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("length", "scale", "mode", "nearest", "unsure"),
+    [
+        (14, 0.75, "half_pixel_symmetric", "round_prefer_floor", [0, 3]),  # 1/3 + 2/3 - 1/2, and 4 more, in floating point
+        (4, 2.0, "asymmetric", "floor", []),
+        (6, 0.5, "half_pixel", "round_prefer_ceil", []),
+    ],
+)
+def test_a_place_that_misses_a_border_by_rounding_is_undecidable(
+    length: int, scale: float, mode: str, nearest: str, unsure: list[int]
+) -> None:
+    attributes = {"mode": "nearest", "coordinate_transformation_mode": mode, "nearest_mode": nearest}
+    graph = build("Resize", ((length,), None, np.array([scale], np.float32)), attributes)
+    feeds = {"i0": np.arange(length, dtype=np.float32)}
+    plan = plan_of(graph, graph.outputs, feeds)
+    found = measure(forward(plan, feeds), runs=8)
+    assert found.undecidable == len(unsure)
+    assert np.flatnonzero(found.spread["o0"]).tolist() == unsure
+
+
 def test_the_floor_of_tiny_numbers_is_not_zero() -> None:
     """Below 1e-38 a floor in float32 would be."""
     x = RNG.uniform(0.01, 0.02, (4, 64))

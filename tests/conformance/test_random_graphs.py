@@ -152,6 +152,10 @@ def test_an_expected_failure_is_named_by_operators_and_attributes() -> None:
     assert line_of("torch predict MaxPool", small, lines, Verdict.FAIL) == ""
     assert line_of("onnxruntime predict LSTM+Neg", small, lines, Verdict.FAIL) == ""
     assert line_of("onnxruntime predict LSTM+Neg", small, lines, Verdict.SUSPICIOUS).startswith("onnxruntime predict LSTM+...")
+    steady, unsteady = f"{name} dilated=1", f"{name}+... dilated=1 unsteady=1"
+    assert line_of(f"{name}+Sign once", small, {steady: "why", unsteady: "why"}, Verdict.FAIL) == unsteady
+    assert line_of(name, small, {unsteady: "why"}, Verdict.FAIL) == unsteady
+    assert line_of("onnxruntime predict Sign once", small, {unsteady: "why"}, Verdict.FAIL) == ""
 
 
 @pytest.mark.parametrize(("start", "undecided"), [(2.0, True), (2.5, False), (0.0, False)])
