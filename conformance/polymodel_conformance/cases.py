@@ -147,7 +147,7 @@ def judged(answer: Answer, expected: Mapping[str, Expected], family: str, undeci
         return Outcome(verdict, (), f"{answer.error}: {answer.message}")
     found = []
     for name, e in expected.items():
-        own = f"{family}/float64" if e.dtype == "float64" else family
+        own = f"{family}/{e.dtype}" if e.dtype in ("float64", "float16", "bfloat16") else family
         found.append(replace(compare(name, answer.arrays.get(name), e, limit(own)), family=own))
     return Outcome(worst([c.verdict for c in found]), found, _first_bad(found), undecidable)
 

@@ -89,13 +89,38 @@ def code_hash() -> str:
     return digest.hexdigest()[:24]
 
 
-def _read(path: Path, head: Mapping[str, Any]) -> list[Result]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+def finished(folder: Path) -> tuple[dict[str, Any], list[Result]]:
+    """What a run in a folder was asked, and its results.
+
+    Raises:
+        UsageError: there is none.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise UsageError(f"{folder} holds no {NAME}: name the folder of a run's report")
+    head, results = _parsed(path)
+    return head["asked"], results
+
+
+def _parsed(path: Path) -> tuple[dict[str, Any], list[Result]]:
+    """The first line, and the results that are whole."""
+    first, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
     try:
-        found = json.loads(lines[0])
-        assert found["schema"] == SCHEMA
-    except (ValueError, KeyError, IndexError, TypeError, AssertionError):
+        head = json.loads(first)
+        assert head["schema"] == SCHEMA
+    except (ValueError, KeyError, TypeError, AssertionError):
         raise UsageError(f"{path} is no journal of a run: remove it, or choose another folder") from None
+    results = []
+    for line in lines:
+        try:
+            results.append(unpack(json.loads(line)))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return head, results
+
+
+def _read(path: Path, head: Mapping[str, Any]) -> list[Result]:
+    found, results = _parsed(path)
     if found["asked"] != head["asked"]:
         differs = [k for k, v in head["asked"].items() if found["asked"].get(k) != v]
         raise UsageError(
@@ -103,10 +128,4 @@ def _read(path: Path, head: Mapping[str, Any]) -> list[Result]:
         )
     if found["code"] != head["code"]:
         raise UsageError(f"{path} was written by other code than this: begin anew, without resume")
-    results = []
-    for line in lines[1:]:
-        try:
-            results.append(unpack(json.loads(line)))
-        except (ValueError, KeyError, TypeError):
-            continue
     return results
