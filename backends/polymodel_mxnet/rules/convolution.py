@@ -2,12 +2,14 @@
 
 `_npx_convolution` is right in every configuration. `_npx_deconvolution` is used for float32 in one and two dimensions;
 it is wrong in float64 with stride and dilation 2, missing in three dimensions, and fails where it wants to reorder a
-weight that lies in the flat array of all parameters, so there ConvTranspose is a Conv of the input with zeros in
-between. float16 is computed in float32.
+weight that lies in the flat array of all parameters. There ConvTranspose is a Conv by the parts of the weight that fall
+on the same places between the strides, whose results are interleaved; with dilations or in three dimensions, a Conv of the
+input with zeros in between. float16 is computed in float32.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -85,7 +87,8 @@ def conv_transpose(node: Node, x: Symbol, weight: Symbol, bias: Symbol = None) -
     full = [(n - 1) * s + (k - 1) * d + 1 for n, k, s, d in zip(node.shape()[2:], kernel, strides, dilations, strict=True)]
     x, weight = to_work(x, kind), to_work(weight, kind)
     if kind == "float64" or count > 2 or not node.is_const(1):
-        y = _stuffed(node, x, weight, strides, dilations)
+        dense = max(dilations) == 1 < max(strides) and count < 3
+        y = _interleaved(node, x, weight, strides, full) if dense else _stuffed(node, x, weight, strides, dilations)
     else:
         y = op(
             "_npx_deconvolution", x, weight, kernel=kernel, stride=strides, dilate=dilations, num_filter=filters,
@@ -125,6 +128,33 @@ def _begin(node: Node, full: list[int], out: Ints) -> list[int]:
     extra = node.attr("output_padding") or (0,) * count
     total = [f + e - o for f, e, o in zip(full, extra, out, strict=True)]
     return [max(t // 2 if mode == "SAME_UPPER" else t - t // 2, 0) for t in total]
+
+
+def _interleaved(node: Node, x: Symbol, weight: Symbol, strides: Ints, full: list[int]) -> Symbol:
+    """Element q s + r of the result is a sum over taps t of x[q - t] w[t s + r]: a convolution for each r, all done as one."""
+    batch, channels, *sizes = node.shape()
+    per_group, kernel = node.dim(1, 1), node.shape(1)[2:]
+    groups, count = int(node.attr("group")), len(kernel)
+    taps = [-(-k // s) for k, s in zip(kernel, strides, strict=True)]
+    beyond = [(0, t * s - k) for t, s, k in zip(taps, strides, kernel, strict=True)]
+    weight = pad_zero(weight, node.shape(1), [(0, 0), (0, 0), *beyond], 0.0, work_type(node.dtype()))
+    places = [n for pair in zip(taps, strides, strict=True) for n in pair]
+    weight = transpose(reshape(weight, (groups, channels // groups, per_group, math.prod(places))), (0, 2, 1, 3))
+    weight = reshape(weight, (groups, per_group * channels // groups, *places))  # MXNet transposes six axes at most
+    weight = transpose(weight, (0, *range(3, 3 + 2 * count, 2), 1, *range(2, 2 + 2 * count, 2)))
+    weight = op("_npi_flip", weight, axis=tuple(range(2 + count, 2 + 2 * count)))
+    filters = groups * math.prod(strides) * per_group
+    weight = reshape(weight, (filters, channels // groups, *taps))
+    pad = tuple(t - 1 for t in taps)
+    y = convolve(x, weight, None, tuple(taps), filters, groups, stride=(1,) * count, dilate=(1,) * count, pad=pad)
+    rows = [n + t - 1 for n, t in zip(sizes, taps, strict=True)]
+    y = op("Reshape", y, shape=(batch * groups, *strides, per_group, *rows))
+    order = (n for axes in zip(range(2 + count, 2 + 2 * count), range(1, 1 + count), strict=True) for n in axes)
+    y = transpose(y, (0, 1 + count, *order))
+    y = reshape(y, (batch, groups * per_group, *(n * s for n, s in zip(rows, strides, strict=True))))
+    for axis, (size, row, stride) in enumerate(zip(full, rows, strides, strict=True), 2):
+        y = cut(y, axis, 0, size) if size != row * stride else y
+    return y
 
 
 def _stuffed(node: Node, x: Symbol, weight: Symbol, strides: Ints, dilations: Ints) -> Symbol:
