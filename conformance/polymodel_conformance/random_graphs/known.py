@@ -2,10 +2,10 @@
 
 The operators are those of the small graph, some of them where they end in "+..."; where attributes are given, one of its calls has
 them all. Made for this: "dtype" and "rank" of the first input; "same=1", auto_pad is SAME_UPPER or SAME_LOWER; "dilated=1", a
-dilation is above 1; "fractional=1", a size times its scale is no whole number; "empty=1", an operand has no elements;
-"suspicious=1", the score is at most ten times its limit; "unsteady=1", the same call may pass when it is made again, so that no small
-graph is found, and the operators are looked for in the whole one. Strict: a full run (20,000 graphs or more) fails for a line that it did
-not meet.
+dilation is above 1; "skipping=1", a stride is longer than its window; "fractional=1", a size times its scale is no whole number;
+"empty=1", an operand has no elements; "suspicious=1", the score is at most ten times its limit; "unsteady=1", the same call may pass
+when it is made again, so that no small graph is found, and the operators are looked for in the whole one. Strict: a full run (20,000
+graphs or more) fails for a line that it did not meet.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ def _words(node: ir.Node, sample: Sample) -> set[str]:
     given = {a.name: a.value for a in node.attributes.values()}
     found = {f"{name}={_plain(value)}" for name, value in given.items()}
     found |= {"same=1"} if str(given.get("auto_pad", "")).startswith("SAME") else set()
+    steps = zip(given.get("strides", ()), given.get("kernel_shape", ()), strict=False)
+    found |= {"skipping=1"} if any(step > size for step, size in steps) else set()
     found |= {"dilated=1"} if max(given.get("dilations", (1,))) > 1 else set()
     fed = {**sample.graph.parameters, **sample.feeds, **sample.constants}
     found |= {"empty=1"} if any(v is not None and str(v.name) in fed and not fed[str(v.name)].size for v in node.inputs) else set()
