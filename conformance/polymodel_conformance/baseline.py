@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+from polymodel_conformance.levels import WHOLE
 from polymodel_conformance.report import SCHEMA, Report
 from polymodel_conformance.selection import UsageError
 from polymodel_conformance.verdict import Verdict
@@ -64,8 +65,25 @@ class Baseline:
         return {"path": str(self.path), **{n: [d.json() for d in found] for n, found in lists.items()}}
 
 
-def read(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """The results of a report.json by case and backend.
+@final
+@dataclass(frozen=True)
+class Older:
+    """An older run.
+
+    Attributes:
+        path: of its report.json.
+        profile, seed: of the run.
+        results: by case and backend.
+    """
+
+    path: Path
+    profile: str
+    seed: int
+    results: Mapping[tuple[str, str], Mapping[str, Any]]
+
+
+def read(path: Path) -> Older:
+    """A report.json.
 
     Raises:
         UsageError: it is none.
@@ -74,7 +92,7 @@ def read(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["schema"] != SCHEMA:
             raise UsageError(f"{path} has the schema {data['schema']!r}, expected {SCHEMA!r}: write it anew")
-        return {(r["case"], r["backend"]): r for r in data["results"]}
+        return Older(path, data["profile"], data["seed"], {(r["case"], r["backend"]): r for r in data["results"]})
     except OSError as error:
         raise UsageError(f"cannot read the baseline {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -83,18 +101,21 @@ def read(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
         raise UsageError(f"{path} is no report.json of this suite: {error}") from None
 
 
-def against(path: Path, report: Report, old: Mapping[tuple[str, str], Mapping[str, Any]], whole: bool) -> Baseline:
+def against(old: Older, report: Report, partial: bool) -> Baseline:
     """Compare a report with an older one.
 
+    A case that is missing is gone, and worse, where this run asked for all that the older one could have asked: in a profile that is
+    no sample, or in the same sample.
+
     Args:
-        path: of the older one, for the reader.
-        report: the run.
         old: from `read`.
-        whole: whether everything was asked that the older run could have asked, so that a missing case is one that is gone.
+        report: the run.
+        partial: whether only some of the cases were asked for.
     """
-    found = Baseline(path)
+    found = Baseline(old.path)
     new = {(r.case, r.backend): r for r in report.results}
-    for (case, backend), before in old.items():
+    whole = not partial and (report.profile in WHOLE or (report.profile, report.seed) == (old.profile, old.seed))
+    for (case, backend), before in old.results.items():
         if backend not in report.backends:
             continue
         was = Verdict(before["verdict"])

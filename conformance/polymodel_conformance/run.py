@@ -82,7 +82,7 @@ def run(
         UsageError: a backend, profile or level that does not exist, a run that cannot be continued, no older report.
     """
     chosen = _check(backends, profile, levels)
-    old = None if baseline is None else read(Path(baseline))
+    older = None if baseline is None else read(Path(baseline))
     report = Report(profile, chosen, list(backends), selection=str(selection), seed=seed)
     journal = None
     if report_dir is not None:
@@ -121,8 +121,8 @@ def run(
         if journal is not None:
             journal.close()
         cache.trim()
-    if old is not None:
-        report.baseline = against(Path(str(baseline)), report, old, whole=not selection.partial)
+    if older is not None:
+        report.baseline = against(older, report, selection.partial)
     for entry in report.environment.get("backends", {}).values():
         entry.pop("operators", None)
         entry.pop("host", None)

@@ -117,6 +117,11 @@ def test_what_became_worse_fails_the_run(tmp_path: Path) -> None:
     assert "became worse" in (tmp_path / "new" / "index.html").read_text()
     part = run(["torch"], "smoke", [3], tmp_path / "part", baseline=path, selection=Selection("adamw"))
     assert part.passed
+    path.write_text(json.dumps({**data, "seed": 1}))
+    older = baseline.read(path)
+    assert not baseline.against(older, report, partial=False).worse  # another sample, in which the case may not have been drawn
+    report.profile = "full"
+    assert [d.now for d in baseline.against(older, report, partial=False).worse] == ["missing"]
 
 
 def test_a_baseline_that_is_none(tmp_path: Path) -> None:
