@@ -16,6 +16,8 @@ from polymodel_conformance.mutants.mutant import Arrays, Mutant, arrays, attribu
 NORM, NETWORK, STEP, MLP = (
     "batch_norm/2d/train", "batch_norm/network/gradients", "trajectory/lenet/sgd/step01", "trajectory/mlp/sgd/step01",
 )
+DEVICES, PARTS = "trajectory/lenet/sgd/devices", "trajectory/lenet/sgd/accumulated"
+"""Eight samples on three devices, or in three parts: 3, 3 and 2."""
 
 
 def _shifted_padding(node: ir.Node, body: ir.Graph) -> None:
@@ -93,6 +95,12 @@ def _twice(a: np.ndarray) -> np.ndarray:
     return a
 
 
+def _first_again(a: np.ndarray) -> np.ndarray:
+    """The third part is rows of the first."""
+    a[6:] = a[:2]
+    return a
+
+
 def _short(a: np.ndarray) -> np.ndarray:
     return a.astype(ml_dtypes.bfloat16).astype(np.float32)
 
@@ -127,4 +135,9 @@ STEPS: tuple[Mutant, ...] = (
     Mutant("the last sample is left out", STEP, fed("x", "target", change=_twice)),
     Mutant("slots kept in bfloat16", STEP, reply=each(_short, having="slots/")),
     Mutant("loss of the batch summed", MLP, reply=each(lambda a: a * 16, having="scalar/")),
+    Mutant("the third device has rows of the first", DEVICES, fed("x", "target", change=_first_again)),
+    Mutant("gradients of three devices summed", DEVICES, options(lr=lambda lr: 3 * lr)),
+    Mutant("a parameter stays on several devices", DEVICES, reply=arrays(_frozen)),
+    Mutant("the third part has rows of the first", PARTS, fed("x", "target", change=_first_again)),
+    Mutant("losses of three parts summed", PARTS, reply=each(lambda a: a * 3, having="scalar/")),
 )
