@@ -152,7 +152,7 @@ def _of_known_rank(
 def _named_rest(x: TensorSpec, sizes: np.ndarray | None) -> TensorSpec | None:
     """A Reshape to numbers and one -1, which stands for the one named size of its input: (batch, 36) to (-1, 4, 9)."""
     names = [d for d in x.shape if isinstance(d, str)]
-    if sizes is None or len(names) != 1 or (sizes < -1).any() or (sizes == -1).sum() != 1 or 0 in sizes:
+    if sizes is None or None in x.shape or len(names) != 1 or (sizes < -1).any() or (sizes == -1).sum() != 1 or 0 in sizes:
         return None
     if -int(np.prod(sizes)) != int(np.prod([d for d in x.shape if isinstance(d, int)])):
         return None

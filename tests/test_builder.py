@@ -173,3 +173,14 @@ def test_a_tensor_has_no_truth_value(b: Builder) -> None:
     with pytest.raises(TypeError, match=r"nn\.functional\.where"):
         bool(x > 0.0)
     assert repr(x) == "Tensor('x', float32[2])"
+
+
+def test_reshape_does_not_take_an_unknown_size_for_one() -> None:
+    """(a, ?) to (-1,) has a size that nobody knows; (a, 2) to (-1, 2) is as long as a."""
+    b = Builder()
+    x = b.input("x", TensorSpec(("a", "b"), "float32"))
+    cut = b.op("Slice", x, [0], [2], [1])
+    assert cut.spec.shape == ("a", None)
+    assert b.op("Reshape", cut, [-1]).spec.shape == (None,)
+    assert b.op("Reshape", cut, [1, -1]).spec.shape == (1, None)
+    assert b.op("Reshape", b.input("y", TensorSpec(("a", 2), "float32")), [-1, 2]).spec.shape == ("a", 2)
