@@ -14,9 +14,10 @@ from typing import Any, TypeAlias, final
 
 import numpy as np
 
+from polymodel.spec import TensorSpec
 from polymodel_mxnet.compat import LIB, _imperative_invoke, _symbol_creator, c_str, check_call, mxnet
 
-_STAGE = 64  # rows that one product copies
+_STAGE = 64  # rows that one product copies, terms that one adds
 _PASSING = frozenset(
     {"null", "_np_reshape", "Reshape", "transpose", "_np_transpose", "slice_axis", "Concat", "_npi_concatenate", "_npi_cast"}
 )
@@ -166,13 +167,11 @@ def spread(vector: Symbol, rows: int, columns: int) -> Symbol:
     A product with a column of ones: its derivative is a sum over the rows by matrix products, several times as fast as
     the sum that MXNet's broadcasting does. Many rows are made in two stages, so that the sum is as accurate as it is.
     """
-    first = max(d for d in range(1, math.isqrt(rows) + 1) if rows % d == 0) if rows > _STAGE else 1
-    for count in (first, rows // first):
-        if count > 1:
-            ones = constant(np.ones((count, 1), np.float32))
-            column = reshape(vector, (columns, 1))
-            vector = op("_npx_fully_connected", ones, column, num_hidden=columns, no_bias=True, flatten=False)
-            columns *= count
+    for count in _stages(rows):
+        ones = constant(np.ones((count, 1), np.float32))
+        column = reshape(vector, (columns, 1))
+        vector = op("_npx_fully_connected", ones, column, num_hidden=columns, no_bias=True, flatten=False)
+        columns *= count
     return reshape(vector, (rows, columns // rows))
 
 
@@ -197,22 +196,61 @@ def select(condition: Symbol, x: Symbol, otherwise: float, dtype: str) -> Symbol
     return op("_npi_where", condition, x, constant(np.asarray(otherwise, dtype)))
 
 
-def total(x: Symbol, axes: Any, keep: bool = True) -> Symbol:
-    """Sum of floating-point numbers over some axes; over none, the same. MXNet's own `_np_sum` and `_npi_mean` make NaN of an
-    infinity, or of a sum that overflows, where more elements follow; the kernels of its older interface do not."""
-    return _reduced("sum", x, tuple(axes), keep)
+def total(x: Symbol, axes: Any, keep: bool = True, of: TensorSpec | None = None) -> Symbol:
+    """Sum of floating-point numbers over some axes; over none, the same.
+
+    MXNet's own `_np_sum` and `_npi_mean` make NaN of an infinity, or of a sum that overflows, where more elements follow; the kernels
+    of its older interface do not. Where the spec of x is given, sums over the first and last axes are products with ones, which
+    take 6 ns less for each element; not of a few elements, whose order then decides whether large ones overflow or cancel.
+    """
+    y = x if not axes else _by_products(x, tuple(axes), of) if of is not None and _suits(tuple(axes), of) else None
+    y = op("sum", x, axis=tuple(axes), keepdims=True) if y is None else y
+    return y if keep or not axes else op("_np_squeeze", y, axis=tuple(axes))
 
 
-def mean(x: Symbol, axes: Any, keep: bool = True) -> Symbol:
+def mean(x: Symbol, axes: Any, keep: bool = True, of: TensorSpec | None = None) -> Symbol:
     """Mean of floating-point numbers over some axes, as `total` has their sum."""
-    return _reduced("mean", x, tuple(axes), keep)
+    if of is None or not _suits(tuple(axes), of):
+        y = op("mean", x, axis=tuple(axes), keepdims=True) if axes else x
+        return y if keep or not axes else op("_np_squeeze", y, axis=tuple(axes))
+    count = math.prod(int(of.shape[a] or 0) for a in axes)
+    return op("_npi_true_divide_scalar", total(x, axes, keep, of), scalar=count, is_int=False)
 
 
-def _reduced(name: str, x: Symbol, axes: tuple[int, ...], keep: bool) -> Symbol:
-    if not axes:
-        return x
-    y = op(name, x, axis=axes, keepdims=True)
-    return y if keep else op("_np_squeeze", y, axis=axes)
+def _suits(axes: tuple[int, ...], of: TensorSpec) -> bool:
+    """Whether some axes are the first ones, the last ones or both, of an array of numbers that products are made of."""
+    first, last = _runs(axes, of.rank)
+    return first + last == len(axes) > 0 and of.dtype in ("float32", "float64") and math.prod(int(n or 0) for n in of.shape) > _STAGE
+
+
+def _runs(axes: tuple[int, ...], rank: int) -> tuple[int, int]:
+    """How many axes at the front and at the back are among some axes; all of them are at the back."""
+    last = next((n for n in range(rank) if rank - 1 - n not in axes), rank)
+    return next((n for n in range(rank) if n not in axes), 0), last
+
+
+def _by_products(x: Symbol, axes: tuple[int, ...], of: TensorSpec) -> Symbol:
+    """Sums over the last axes, then over the first; many terms in two stages, which keeps the partial sums small."""
+    shape = tuple(int(n) for n in of.shape)  # type: ignore[arg-type]
+    first, last = _runs(axes, len(shape))
+    rows, columns = math.prod(shape[:first]), math.prod(shape[len(shape) - last :])
+    between = math.prod(shape) // (rows * columns)
+    size = rows * between * columns
+    for count in reversed(_stages(columns)):
+        ones = constant(np.ones((1, count), of.dtype))
+        x = op("Reshape", x, shape=(size // count, count))
+        x = op("_npx_fully_connected", x, ones, num_hidden=1, no_bias=True, flatten=False)
+        size //= count
+    for count in _stages(rows):
+        x = op("_np_dot", constant(np.ones((1, count), of.dtype)), op("Reshape", x, shape=(count, size // count)))
+        size //= count
+    return op("Reshape", x, shape=tuple(1 if a in axes else n for a, n in enumerate(shape)))
+
+
+def _stages(terms: int) -> tuple[int, ...]:
+    """Factors of a number of terms, the largest up to its root and the other; itself where it is small, none where it is 1."""
+    first = max(d for d in range(1, math.isqrt(terms) + 1) if terms % d == 0) if terms > _STAGE else 1
+    return tuple(n for n in (first, terms // first) if n > 1)
 
 
 def push(name: str, *arrays: Any, out: Any = None, **attributes: Any) -> Any:

@@ -8,11 +8,13 @@ backward pass. Everything else is composed of elementwise operators and means, e
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from polymodel.plan import Node
+from polymodel.spec import TensorSpec
 from polymodel_mxnet.rules.movement import pad_zero
 from polymodel_mxnet.rules.table import TABLE
 from polymodel_mxnet.symbols import Symbol, cast, constant, current_trace, cut, mean, op, reshape, select, spread, total
@@ -24,11 +26,11 @@ def _inverse_root(variance: Symbol, epsilon: float) -> Symbol:
     return op("_npi_power_scalar", variance + epsilon, scalar=-0.5, is_int=False)
 
 
-def standardize(x: Symbol, axes: Axes, epsilon: float) -> tuple[Symbol, Symbol, Symbol]:
+def standardize(x: Symbol, axes: Axes, epsilon: float, of: TensorSpec) -> tuple[Symbol, Symbol, Symbol]:
     """(x - mean) / sqrt(variance + epsilon), the mean, and one over the root; biased variance."""
-    center = mean(x, axes)
+    center = mean(x, axes, of=of)
     deviation = op("_npi_subtract", x, center)
-    inverse = _inverse_root(mean(op("_npi_square", deviation), axes), epsilon)
+    inverse = _inverse_root(mean(op("_npi_square", deviation), axes, of=of), epsilon)
     return op("_npi_multiply", deviation, inverse), center, inverse
 
 
@@ -85,8 +87,9 @@ def _composed_batch_norm(
     center, variance = (_to(v, statistics, work) for v in (running_mean, running_var))
     if node.attr("training_mode"):
         axes = tuple(a for a in range(node.rank()) if a != axis)
-        batch = mean(x, axes)
-        spread = mean(op("_npi_square", op("_npi_subtract", x, batch)), axes)
+        of = TensorSpec(node.shape(), work)
+        batch = mean(x, axes, of=of)
+        spread = mean(op("_npi_square", op("_npi_subtract", x, batch)), axes, of=of)
         keep, share = _momentum(node)
         flat = [_to(reshape(v, (node.dim(0, axis),)), work, statistics) for v in (batch, spread)]
         new = [old * keep + value * share for old, value in zip((running_mean, running_var), flat, strict=True)]
@@ -110,7 +113,8 @@ def layer_normalization(node: Node, x: Symbol, scale: Symbol, bias: Symbol = Non
         fast = _layer_norm if current_trace().purpose == "predict" else _row_norm
         return reshape(fast(node, x, scale, bias, int(np.prod(shape[:axis])), size), shape)
     work = "float32" if kind == "float16" else kind
-    y, center, inverse = standardize(_to(x, kind, work), tuple(range(axis, len(shape))), float(node.attr("epsilon")))
+    axes = tuple(range(axis, len(shape)))
+    y, center, inverse = standardize(_to(x, kind, work), axes, float(node.attr("epsilon")), TensorSpec(shape, work))
     y = op("_npi_multiply", _to(y, work, kind), scale)
     shown = [_to(s, work, node.outputs[i].dtype) if node.has_output(i) else None for i, s in ((1, center), (2, inverse))]
     return (y if bias is None else op("_npi_add", y, bias)), *shown
@@ -142,7 +146,8 @@ def rms_normalization(node: Node, x: Symbol, scale: Symbol) -> Symbol:
     kind, axis = node.dtype(), node.axis()
     work = "float32" if kind == "float16" else kind
     y = _to(x, kind, work)
-    inverse = _inverse_root(mean(op("_npi_square", y), tuple(range(axis, node.rank()))), float(node.attr("epsilon")))
+    squares = mean(op("_npi_square", y), tuple(range(axis, node.rank())), of=TensorSpec(node.shape(), work))
+    inverse = _inverse_root(squares, float(node.attr("epsilon")))
     return op("_npi_multiply", _to(op("_npi_multiply", y, inverse), work, kind), scale)
 
 
@@ -150,7 +155,8 @@ def rms_normalization(node: Node, x: Symbol, scale: Symbol) -> Symbol:
 def instance_normalization(node: Node, x: Symbol, scale: Symbol, bias: Symbol) -> Symbol:
     kind = node.dtype()
     work = "float32" if kind == "float16" else kind
-    y, _, _ = standardize(_to(x, kind, work), tuple(range(2, node.rank())), float(node.attr("epsilon")))
+    axes, of = tuple(range(2, node.rank())), TensorSpec(node.shape(), work)
+    y, _, _ = standardize(_to(x, kind, work), axes, float(node.attr("epsilon")), of)
     return op("_npi_add", op("_npi_multiply", _to(y, work, kind), _along(node, scale)), _along(node, bias))
 
 
@@ -158,7 +164,8 @@ def instance_normalization(node: Node, x: Symbol, scale: Symbol, bias: Symbol) -
 def group_normalization(node: Node, x: Symbol, scale: Symbol, bias: Symbol) -> Symbol:
     kind, shape, groups = node.dtype(), node.shape(), int(node.attr("num_groups"))
     work = "float32" if kind == "float16" else kind
-    y, _, _ = standardize(reshape(_to(x, kind, work), (shape[0], groups, -1)), (2,), float(node.attr("epsilon")))
+    of = TensorSpec((shape[0], groups, math.prod(shape[1:]) // groups), work)
+    y, _, _ = standardize(reshape(_to(x, kind, work), (shape[0], groups, -1)), (2,), float(node.attr("epsilon")), of)
     y = _to(reshape(y, shape), work, kind)
     return op("_npi_add", op("_npi_multiply", y, _along(node, scale)), _along(node, bias))
 
@@ -181,7 +188,7 @@ def lrn(node: Node, x: Symbol) -> Symbol:
 def lp_normalization(node: Node, x: Symbol) -> Symbol:
     axis, power = node.axis(), int(node.attr("p"))
     y = op("_npi_abs", x) if power == 1 else op("_npi_square", x)
-    norm = total(y, (axis,))
+    norm = total(y, (axis,), of=node.spec(0))
     there = norm != 0
     norm = select(there, norm, 1.0, node.dtype())
     return x / (norm if power == 1 else op("_npi_sqrt", norm))
@@ -190,5 +197,5 @@ def lp_normalization(node: Node, x: Symbol) -> Symbol:
 @TABLE.rule("MeanVarianceNormalization", since=9)
 def mean_variance_normalization(node: Node, x: Symbol) -> Symbol:
     axes = tuple(int(a) % node.rank() for a in node.attr("axes") or (0, 2, 3))
-    deviation = op("_npi_subtract", x, mean(x, axes))
-    return deviation / (op("_npi_sqrt", mean(op("_npi_square", deviation), axes)) + 1e-9)
+    deviation = op("_npi_subtract", x, mean(x, axes, of=node.spec(0)))
+    return deviation / (op("_npi_sqrt", mean(op("_npi_square", deviation), axes, of=node.spec(0))) + 1e-9)

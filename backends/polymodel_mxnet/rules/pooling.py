@@ -187,7 +187,7 @@ def _whole(node: Node, x: Symbol, kind: str) -> Symbol | None:
 def global_average_pool(node: Node, x: Symbol) -> Symbol:
     y = _whole(node, x, "avg")
     axes = tuple(range(2, node.rank()))
-    return mean(x, axes) if y is None else y
+    return mean(x, axes, of=node.spec(0)) if y is None else y
 
 
 @TABLE.rule("GlobalMaxPool", since=1)

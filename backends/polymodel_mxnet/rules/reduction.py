@@ -13,7 +13,7 @@ import numpy as np
 
 from polymodel.feeds import is_float
 from polymodel.plan import Node
-from polymodel.spec import numpy_dtype
+from polymodel.spec import TensorSpec, numpy_dtype
 from polymodel_mxnet.rules.table import TABLE
 from polymodel_mxnet.symbols import Symbol, cast, concat, constant, current_trace, cut, mean, op, reshape, select, total, transpose
 
@@ -49,13 +49,13 @@ def _register(op_type: str, since: int, empty: Any) -> Callable[[Reduce], Reduce
 @_register("ReduceSum", 13, 0)
 def reduce_sum(node: Node, x: Symbol, axes: tuple[int, ...], keep: bool) -> Symbol:
     if is_float(node.dtype()) or not axes:
-        return total(x, axes, keep)
+        return total(x, axes, keep, _summed(node))
     return op("_np_sum", x, axis=axes, keepdims=keep, dtype=node.dtype())
 
 
 @_register("ReduceMean", 18, np.nan)
 def reduce_mean(node: Node, x: Symbol, axes: tuple[int, ...], keep: bool) -> Symbol:
-    return _floating(node, x, lambda y: mean(y, axes, keep)) if axes else x
+    return _floating(node, x, lambda y: mean(y, axes, keep, _summed(node))) if axes else x
 
 
 def _lowest(kind: np.dtype[Any]) -> Any:
@@ -140,6 +140,11 @@ def reduce_l2(node: Node, x: Symbol, axes: tuple[int, ...], keep: bool) -> Symbo
     return cast(op("_npi_sqrt", total(op("_npi_square", y), axes, keep)), kind)
 
 
+def _summed(node: Node) -> TensorSpec:
+    """What is summed: integers in float64, a scalar as an array of one."""
+    return TensorSpec(node.shape() or (1,), node.dtype() if is_float(node.dtype()) else "float64")
+
+
 def _floating(node: Node, x: Symbol, compute: Callable[[Symbol], Symbol]) -> Symbol:
     kind = node.dtype()
     return compute(x) if is_float(kind) else cast(compute(cast(x, "float64")), kind)
@@ -147,22 +152,21 @@ def _floating(node: Node, x: Symbol, compute: Callable[[Symbol], Symbol]) -> Sym
 
 @_register("ReduceLogSum", 18, -np.inf)
 def reduce_log_sum(node: Node, x: Symbol, axes: tuple[int, ...], keep: bool) -> Symbol:
-    return _floating(node, x, lambda y: op("_npi_log", total(y, axes, keep)))
+    return _floating(node, x, lambda y: op("_npi_log", total(y, axes, keep, _summed(node))))
 
 
 @_register("ReduceLogSumExp", 18, -np.inf)
 def reduce_log_sum_exp(node: Node, x: Symbol, axes: tuple[int, ...], keep: bool) -> Symbol:
-    kind = node.dtype() if is_float(node.dtype()) else "float64"
-    return _floating(node, x, lambda y: log_sum_exp(y, axes, keep, kind))
+    return _floating(node, x, lambda y: log_sum_exp(y, axes, keep, _summed(node)))
 
 
-def log_sum_exp(x: Symbol, axes: tuple[int, ...], keep: bool, kind: str) -> Symbol:
+def log_sum_exp(x: Symbol, axes: tuple[int, ...], keep: bool, of: TensorSpec) -> Symbol:
     """log(sum(exp(x))), shifted by the largest finite element so that nothing overflows."""
     if not axes:
         return x
     top = op("BlockGrad", op("_np_max", x, axis=axes, keepdims=True))
-    top = select(op("_npi_isfinite", top), top, 0.0, kind)
-    result = op("_npi_log", total(op("_npi_exp", x - top), axes)) + top
+    top = select(op("_npi_isfinite", top), top, 0.0, of.dtype)
+    result = op("_npi_log", total(op("_npi_exp", x - top), axes, of=of)) + top
     return result if keep else op("_np_squeeze", result, axis=axes)
 
 
