@@ -93,7 +93,9 @@ _PLAIN = frozenset(
      "GRU", "RNN", "Gather", "Shape", "Size"}
 )  # fmt: skip
 
-_WANT_PLAIN = frozenset({"Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization"})  # fail on blocked arrays
+_WANT_PLAIN = frozenset(
+    {"Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization", "InstanceNormalization", "GroupNormalization"}
+)  # fail on blocked arrays
 
 
 def _blocked(plan: Plan) -> frozenset[str]:

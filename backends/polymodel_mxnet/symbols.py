@@ -175,6 +175,12 @@ def spread(vector: Symbol, rows: int, columns: int) -> Symbol:
     return reshape(vector, (rows, columns // rows))
 
 
+def repeat(column: Symbol, rows: int, columns: int) -> Symbol:
+    """`columns` copies of a column of `rows` float32 elements, as a matrix: a product with a row of ones, as in `spread`."""
+    ones = constant(np.ones((columns, 1), np.float32))
+    return op("_npx_fully_connected", reshape(column, (rows, 1)), ones, num_hidden=columns, no_bias=True, flatten=False)
+
+
 def broadcast(x: Symbol, shape: Any) -> Symbol:
     """Repeat along axes of size 1 and new leading axes."""
     return op("_npi_broadcast_to", x, shape=tuple(int(s) for s in shape))

@@ -17,7 +17,7 @@ from polymodel.plan import Node
 from polymodel.spec import TensorSpec
 from polymodel_mxnet.rules.movement import pad_zero
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, cast, constant, current_trace, cut, mean, op, reshape, select, spread, total
+from polymodel_mxnet.symbols import Symbol, cast, constant, current_trace, cut, mean, op, repeat, reshape, select, spread, total
 
 Axes = tuple[int, ...]
 
@@ -127,23 +127,39 @@ def _layer_norm(node: Node, x: Symbol, scale: Symbol, bias: Symbol | None, rows:
 
 
 def _row_norm(node: Node, x: Symbol, scale: Symbol, bias: Symbol | None, rows: int, size: int) -> Symbol:
-    """The same where a derivative is wanted: rows as channels of oneDNN's batch normalization, then scale and bias.
+    """The same where a derivative is wanted: standardized rows, then scale and bias.
 
     The backward pass of `_npx_layer_norm` takes 3.0 ms for (1024, 128), this 0.7 ms on the same core.
     """
+    y = op("elemwise_mul", _standard_rows(node, x, rows, size), spread(scale, rows, size))
+    return y if bias is None else op("elemwise_add", y, spread(bias, rows, size))
+
+
+def _standard_rows(node: Node, x: Symbol, rows: int, size: int) -> Symbol:
+    """Each row less its mean, over the root of its variance plus epsilon: rows as channels of oneDNN's batch normalization."""
     ones, zeros = (constant(np.full(rows, v, np.float32)) for v in (1, 0))
     unread = [constant(np.full(rows, v, np.float32)) for v in (0, 1)]
     y = op(
         "_npx_batch_norm", reshape(x, (1, rows, 1, size)), ones, zeros, *unread, eps=float(node.attr("epsilon")),
         fix_gamma=True, axis=1,
     )  # fmt: skip
-    y = op("elemwise_mul", reshape(y, (rows, size)), spread(scale, rows, size))
-    return y if bias is None else op("elemwise_add", y, spread(bias, rows, size))
+    return reshape(y, (rows, size))
+
+
+def _norm_of_rows(node: Node, x: Symbol, scale: Symbol, bias: Symbol, groups: int) -> Symbol:
+    """Groups of channels standardized, then a scale and a bias for each channel."""
+    shape = node.shape()
+    batch, channels, size = shape[0], shape[1], math.prod(shape[2:])
+    y = reshape(_standard_rows(node, x, batch * groups, channels // groups * size), (batch * channels, size))
+    factor, term = (repeat(spread(v, batch, channels), batch * channels, size) for v in (scale, bias))
+    return reshape(op("elemwise_add", op("elemwise_mul", y, factor), term), shape)
 
 
 @TABLE.rule("RMSNormalization", since=23)
 def rms_normalization(node: Node, x: Symbol, scale: Symbol) -> Symbol:
-    kind, axis = node.dtype(), node.axis()
+    kind, axis, shape = node.dtype(), node.axis(), node.shape()
+    if kind == "float32" and node.shape(1) == shape[axis:] and 0 not in shape:
+        return reshape(_rms_of_rows(node, x, scale, math.prod(shape[:axis]), math.prod(shape[axis:])), shape)
     work = "float32" if kind == "float16" else kind
     y = _to(x, kind, work)
     squares = mean(op("_npi_square", y), tuple(range(axis, node.rank())), of=TensorSpec(node.shape(), work))
@@ -151,10 +167,21 @@ def rms_normalization(node: Node, x: Symbol, scale: Symbol) -> Symbol:
     return op("_npi_multiply", _to(op("_npi_multiply", y, inverse), work, kind), scale)
 
 
+def _rms_of_rows(node: Node, x: Symbol, scale: Symbol, rows: int, size: int) -> Symbol:
+    """The same where factors of rows and of columns are repeated first, so that derivatives need no sum of MXNet's own."""
+    x = reshape(x, (rows, size))
+    squares = mean(op("_npi_square", x), (1,), of=TensorSpec((rows, size), "float32"))
+    inverse = _inverse_root(squares, float(node.attr("epsilon")))
+    y = op("elemwise_mul", x, repeat(inverse, rows, size))
+    return op("elemwise_mul", y, spread(reshape(scale, (size,)), rows, size))
+
+
 @TABLE.rule("InstanceNormalization", since=6)
 def instance_normalization(node: Node, x: Symbol, scale: Symbol, bias: Symbol) -> Symbol:
     kind = node.dtype()
     work = "float32" if kind == "float16" else kind
+    if kind == "float32" and 0 not in node.shape():
+        return _norm_of_rows(node, x, scale, bias, node.dim(0, 1))
     axes, of = tuple(range(2, node.rank())), TensorSpec(node.shape(), work)
     y, _, _ = standardize(_to(x, kind, work), axes, float(node.attr("epsilon")), of)
     return op("_npi_add", op("_npi_multiply", _to(y, work, kind), _along(node, scale)), _along(node, bias))
@@ -163,6 +190,8 @@ def instance_normalization(node: Node, x: Symbol, scale: Symbol, bias: Symbol) -
 @TABLE.rule("GroupNormalization", since=21)
 def group_normalization(node: Node, x: Symbol, scale: Symbol, bias: Symbol) -> Symbol:
     kind, shape, groups = node.dtype(), node.shape(), int(node.attr("num_groups"))
+    if kind == "float32" and 0 not in shape:
+        return _norm_of_rows(node, x, scale, bias, groups)
     work = "float32" if kind == "float16" else kind
     of = TensorSpec((shape[0], groups, math.prod(shape[1:]) // groups), work)
     y, _, _ = standardize(reshape(_to(x, kind, work), (shape[0], groups, -1)), (2,), float(node.attr("epsilon")), of)
