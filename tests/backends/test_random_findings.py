@@ -201,3 +201,24 @@ def test_a_state_of_one_sequence_where_their_number_is_unknown(backend: Backend)
     for step in data:
         want = np.tanh(step @ w[0].T + want @ r[0].T)
     np.testing.assert_allclose(program.predict({"x": data})["y"][-1, 0], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("filters", [1, 3])
+@pytest.mark.parametrize("width", [3, 4])
+def test_one_channel_to_width_one(backend: Backend, width: int, filters: int) -> None:
+    """oneDNN's kernel for channels-last memory takes wrong rows, in PyTorch and TensorFlow."""
+    b = Builder()
+    x, w = b.input("x", TensorSpec(("n", 1, "h", "w"), "float32")), b.input("w", TensorSpec((filters, 1, 3, 3), "float32"))
+    b.output("y", b.op("Conv", x, w, strides=[1, 2]))
+    program = backend.compile(b.finish(), "cpu")
+    feeds = {"x": real(2, 1, 4, width), "w": real(filters, 1, 3, 3)}
+    places = np.stack([feeds["x"][:, 0, row : row + 3, :3] for row in range(2)], 1)
+    want = np.einsum("nhij,oij->noh", places, feeds["w"][:, 0])
+    np.testing.assert_allclose(program.predict(feeds)["y"][..., 0], want, rtol=1e-4, atol=1e-5)
+    cotangent = real(2, filters, 2, 1)
+    found = program.gradients(feeds, {"y": cotangent})
+    np.testing.assert_allclose(found["w"][:, 0], np.einsum("nhij,noh->oij", places, cotangent[..., 0]), rtol=1e-4, atol=1e-5)
+    want = np.zeros_like(feeds["x"])
+    for row in range(2):
+        want[:, 0, row : row + 3, :3] += np.einsum("no,oij->nij", cotangent[:, :, row, 0], feeds["w"][:, 0])
+    np.testing.assert_allclose(found["x"], want, rtol=1e-4, atol=1e-5)

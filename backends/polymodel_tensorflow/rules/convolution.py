@@ -60,6 +60,8 @@ def _plain(x: Any, w: Any, strides: list[int], dilations: list[int], pads: Pads)
         # the derivative by such a kernel writes beyond its memory: docs/framework-bugs.md
         x = padded(x, pads)[(slice(None), *(slice(None, None, s) for s in strides), slice(None))]
         strides, pads = [1] * len(strides), [(0, 0)] * len(strides)
+    if x.shape[-1] == 1 and any(s > 1 and n is None for n, s in zip(x.shape[1:-1], strides, strict=True)):
+        return _plain(x, w, [1] * len(strides), dilations, pads)[(slice(None), *(slice(None, None, s) for s in strides), slice(None))]
     if x.shape[-1] == 1 and any(s > 1 for s in strides):
         x, strides, pads = _single_places(x, w, strides, dilations, pads)
     same = _is_same(x, w, strides, dilations, pads)
@@ -77,7 +79,8 @@ def _single_places(
 ) -> tuple[Any, list[int], Pads]:
     """Axes along which the kernel has one place, cut to the kernel's length, with stride 1.
 
-    With one channel and a stride that leads out of the image conv2d leaves elements unwritten: docs/framework-bugs.md.
+    With one channel and a stride that leads out of the image conv2d leaves elements unwritten: docs/framework-bugs.md. Whether it does is
+    not known of an image of unknown size: there all places are computed, and those that count are kept.
     """
     cut, steps = [slice(None)], []
     lengths = [d * (k - 1) + 1 for k, d in zip(w.shape[:-2], dilations, strict=True)]

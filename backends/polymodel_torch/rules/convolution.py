@@ -19,6 +19,8 @@ _TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.co
 def conv(node: Node, x: Any, w: Any, b: Any = None) -> Any:
     win = window(node, kernel=node.shape(1)[2:])
     function = _kernel(node, _CONV, win)
+    if len(win.kernel) == 2 and node.shape(1)[1] * int(node.attr("group")) == 1 and win.strides[0] < win.strides[1]:
+        x = _one_plane(x)
     if not _skips(node, win) and win.begin == win.end:
         return function(x, w, b, win.strides, win.begin, win.dilations, int(node.attr("group")))
     if any(win.begin) or any(win.end):
@@ -60,6 +62,16 @@ def _skips(node: Node, win: Window) -> bool:
     With fewer than 8 channels in channels-last memory the derivative by the kernel writes beyond its memory: docs/framework-bugs.md.
     """
     return node.shape(1)[1] < 8 and set(win.kernel) == {1} and max(win.strides) > 1
+
+
+@leaf
+def _one_plane(x: torch.Tensor) -> torch.Tensor:
+    """One channel with the strides of contiguous memory: with those of channels-last memory, results of width 1 are wrong where only
+    the columns have a stride (docs/framework-bugs.md)."""
+    n, c, h, w = x.shape
+    if torch.jit.is_tracing() or torch.compiler.is_exporting():
+        return x.contiguous()
+    return torch.as_strided(x, (n, c, h, w), (h * w, h * w, w, 1))
 
 
 def _kernel(node: Node, kernels: dict[int, Any], win: Window) -> Any:
