@@ -89,18 +89,20 @@ def test_an_exact_tie_is_a_tie_not_undecidable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "scale", "mode", "nearest", "unsure"),
+    ("length", "to", "mode", "nearest", "unsure"),
     [
         (14, 0.75, "half_pixel_symmetric", "round_prefer_floor", [0, 3]),  # 1/3 + 2/3 - 1/2, and 4 more, in floating point
         (4, 2.0, "asymmetric", "floor", []),
+        (7, 1, "half_pixel", "floor", [0]),  # 0.5 / (1 / 7) - 0.5
         (6, 0.5, "half_pixel", "round_prefer_ceil", []),
     ],
 )
 def test_a_place_that_misses_a_border_by_rounding_is_undecidable(
-    length: int, scale: float, mode: str, nearest: str, unsure: list[int]
+    length: int, to: float, mode: str, nearest: str, unsure: list[int]
 ) -> None:
     attributes = {"mode": "nearest", "coordinate_transformation_mode": mode, "nearest_mode": nearest}
-    graph = build("Resize", ((length,), None, np.array([scale], np.float32)), attributes)
+    how = (np.array([to], np.float32), None) if isinstance(to, float) else (None, np.array([to]))
+    graph = build("Resize", ((length,), None, *how), attributes)
     feeds = {"i0": np.arange(length, dtype=np.float32)}
     plan = plan_of(graph, graph.outputs, feeds)
     found = measure(forward(plan, feeds), runs=8)

@@ -71,7 +71,7 @@ def _resized(node: Node, x: Value, axis: int, size: int, scale: float, bounds: t
     source = _source(node.attr("coordinate_transformation_mode"), size, scale, length, bounds)
     mode = node.attr("mode")
     if mode == "nearest":
-        index = np.clip(_nearest(t, node.attr("nearest_mode"), source), 0, length - 1)[:, None]
+        index = np.clip(_nearest(t, node.attr("nearest_mode"), source, float(np.float32(scale)) == scale), 0, length - 1)[:, None]
         weights = np.ones(index.shape)
     else:
         index, weights = _weights(node, t, source, scale, mode)
@@ -117,12 +117,12 @@ def _source(mode: str | None, size: int, scale: float, length: int, bounds: tupl
             raise NotImplementedError(f"the oracle knows no coordinate_transformation_mode {mode!r}")
 
 
-def _nearest(t: Tape, mode: str, x: Array) -> Array:
+def _nearest(t: Tape, mode: str, x: Array, exact: bool) -> Array:
     """The element next to a place. A place that misses the border between two elements by rounding is on either side; one that hits
-    it is where the mode says."""
+    it, with a scale that is exact in float32, is where the mode says."""
     half = 0.5 if mode in ("round_prefer_floor", "round_prefer_ceil") else 0.0
     border = np.rint(x - half) + half
-    flips = t.kinks.decide(np.where(x == border, 1.0, np.abs(t.rounded(t.rounded(x + 0.5) - 0.5) - border)))
+    flips = t.kinks.decide(np.where(exact & (x == border), 1.0, np.abs(t.rounded(t.rounded(x + 0.5) - 0.5) - border)))
     if mode in ("floor", "round_prefer_ceil"):
         index, both = np.floor(x + half), 2 * (border + half) - 1
     else:
