@@ -122,7 +122,9 @@ def _nearest(t: Tape, mode: str, x: Array, exact: bool) -> Array:
     it, with a scale that is exact in float32, is where the mode says."""
     half = 0.5 if mode in ("round_prefer_floor", "round_prefer_ceil") else 0.0
     border = np.rint(x - half) + half
-    flips = t.kinks.decide(np.where(exact & (x == border), 1.0, np.abs(t.rounded(t.rounded(x + 0.5) - 0.5) - border)))
+    ulps = 1.0 if t.noise is None else t.noise.accumulator / t.noise.unit  # places are no half precision
+    moved = t.rounded(t.rounded(x + 0.5, ulps) - 0.5, ulps)
+    flips = t.kinks.decide(np.where(exact & (x == border), 1.0, np.abs(moved - border)))
     if mode in ("floor", "round_prefer_ceil"):
         index, both = np.floor(x + half), 2 * (border + half) - 1
     else:
