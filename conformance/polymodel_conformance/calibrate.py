@@ -5,8 +5,8 @@
 
 The limit of each family is twice the largest score seen, rounded up to an integer, and at least 4: a limit only says what correct
 backends do, and the mutants say whether it still separates. Distances in ULP get the largest distance seen, at least 1. A family whose
-largest score exceeds 32 is refused: look for the cause first. Expected failures are not measured. The result replaces
-calibration.json; commit it.
+largest score exceeds 32 is refused: look for the cause first. Expected failures are not measured. No limit that the run kept to is
+loosened, and half precision begins with the limit of its family. The result replaces calibration.json; commit it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from polymodel_conformance.calibration import calibration
 from polymodel_conformance.journal import finished
 from polymodel_conformance.known_failures import known
 from polymodel_conformance.report import Result
@@ -55,6 +56,16 @@ def _limit(rule: str, largest: float) -> float:
     return max(LEAST, float(math.ceil(2.0 * largest)))
 
 
+def no_looser(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The limits of today where what was measured is within them."""
+    before = calibration()["families"]
+    for family, entry in found.items():
+        today = before.get(family, before.get(family.removesuffix("/float16").removesuffix("/bfloat16")))
+        if today is not None and entry["largest"] <= today["limit"]:
+            entry["limit"] = min(entry["limit"], today["limit"])
+    return found
+
+
 def main(arguments: Sequence[str]) -> int:
     """Calibrate on the run in a folder."""
     folder = Path(arguments[0])
@@ -70,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         "rule": "twice the largest score of correct backends, rounded up, at least 4; ulp: the largest",
         "versions": {b: found["versions"] for b, found in about["backends"].items()},
         "processor": about["processor"],
-        "families": measured_limits(r for r in results if r.outcome.verdict in (Verdict.PASS, Verdict.SUSPICIOUS)),
+        "families": no_looser(measured_limits(r for r in results if r.outcome.verdict in (Verdict.PASS, Verdict.SUSPICIOUS))),
     }
     path = Path(__file__).with_name("calibration.json")
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

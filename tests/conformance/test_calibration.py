@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from polymodel_conformance.calibrate import measured_limits
+from polymodel_conformance.calibrate import measured_limits, no_looser
 from polymodel_conformance.calibration import calibration
 from polymodel_conformance.cases import Outcome
 from polymodel_conformance.journal import Journal, finished
@@ -24,6 +24,15 @@ def test_a_limit_is_twice_the_largest_score() -> None:
     assert measured_limits(results(7.2))["products"]["limit"] == 15.0
     assert measured_limits(results(0.3))["products"]["limit"] == 4.0
     assert measured_limits(results(1.0, "ulp"))["products"]["limit"] == 1.0
+
+
+def test_a_limit_that_was_kept_to_is_not_loosened() -> None:
+    today = calibration()["families"]["products"]["limit"]
+    for family in ("products", "products/float16", "products/bfloat16"):
+        found = no_looser({family: {"largest": today - 0.5, "limit": 2 * today}})
+        assert found[family]["limit"] == today
+    assert no_looser({"products": {"largest": today + 1, "limit": 2 * today}})["products"]["limit"] == 2 * today
+    assert no_looser({"products": {"largest": 0.1, "limit": today / 2}})["products"]["limit"] == today / 2
 
 
 def test_a_score_that_no_rounding_explains_is_refused() -> None:
