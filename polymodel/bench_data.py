@@ -35,7 +35,8 @@ CHAIN: Sequence[Any] = (
 
 
 def run(
-    model: str, backend: str, folder: Path, *, pairs: int = 5, steps: int = 30, batch_size: int = 32, workers: int = 1, threads: int = 1
+    model: str, backend: str, folder: Path, *, pairs: int = 5, steps: int = 30, batch_size: int = 32, workers: int = 1, threads: int = 1,
+    processes: bool = False,
 ) -> dict[str, Any]:
     """One row.
 
@@ -48,6 +49,7 @@ def run(
         batch_size: samples of a step.
         workers: threads that prepare batches.
         threads: of the backend.
+        processes: instead of threads.
 
     Returns:
         ratio, ratio_min, ratio_max: steps per second with records / from memory; step_ms: from memory; prepare_ms: CPU time that a
@@ -70,7 +72,8 @@ def run(
     options = CompileOptions(threads=threads)
     trainer = Trainer(made, "cross_entropy", "adam", ["accuracy"], backend=backend, device="cpu", options=options)
 
-    with Loader(RecordDataset(path, channels=channels), batch_size, transforms=chain, workers=workers) as loader:
+    records = RecordDataset(path, channels=channels)
+    with Loader(records, batch_size, transforms=chain, workers=workers, processes=processes) as loader:
         began = time.process_time()
         with Loader(loader.dataset, batch_size, transforms=chain, workers=0) as alone:
             for _ in alone:
@@ -79,7 +82,8 @@ def run(
         rates = [(_rate(trainer, memory, batch_size), _rate(trainer, loader, batch_size)) for _ in range(pairs + 1)][1:]
     ratios = [b / a for a, b in rates]
     return {
-        "model": model, "backend": backend, "batch_size": batch_size, "workers": workers, "threads": threads,
+        "model": model, "backend": backend, "batch_size": batch_size, "workers": workers, "processes": processes,
+        "threads": threads,
         "ratio": median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios),
         "step_ms": 1e3 / median(a for a, _ in rates), "prepare_ms": 1e3 * prepare,
     }  # fmt: skip
@@ -98,6 +102,7 @@ def main() -> None:
     parser.add_argument("--models", default="resnet18,lenet")
     for name, default in (("pairs", 5), ("steps", 30), ("batch-size", 32), ("workers", 1), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--processes", action="store_true", help="prepare batches in processes instead of threads")
     given = vars(parser.parse_args())
     backends, wanted = names(given.pop("backends")), names(given.pop("models"))
     with tempfile.TemporaryDirectory() as folder:

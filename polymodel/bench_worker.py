@@ -224,7 +224,7 @@ def fit_loop(backend: str, model: str, optimizer: str, mode: str, threads: int, 
     get_backend(backend)
     example = reference(model)
     x, y = example.make_batch(8 * BATCHES * example.batch)
-    loader = Loader(ArrayDataset(x, y), example.batch, shuffle=True, workers=1)
+    loader = Loader(ArrayDataset(x, y), example.batch, shuffle=True)
     lines: list[str] = []
 
     def endless(epoch: int) -> Iterator[Any]:

@@ -108,7 +108,7 @@ class DataSection(_Source):
     Attributes:
         validation: share of the samples to set aside, another source, or a mapping as this one; None for no validation.
         test: likewise, for `polymodel evaluate`.
-        workers: threads that prepare batches ahead, where samples are read or transformed one by one.
+        workers: threads that prepare batches ahead, where samples are read or transformed one by one; None as for a Loader.
         processes: processes instead of threads.
         prefetch: batches that are prepared ahead.
     """
@@ -117,6 +117,6 @@ class DataSection(_Source):
 
     validation: Annotated[Any, AfterValidator(_share_or_source)] = None
     test: Annotated[Any, AfterValidator(_share_or_source)] = None
-    workers: int = Field(default=1, ge=0)
+    workers: int | None = Field(default=None, ge=0)
     processes: bool = False
     prefetch: int = Field(default=4, ge=1)

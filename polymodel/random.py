@@ -51,8 +51,8 @@ def normal(seed: int, name: str, step: int, shape: Sequence[int]) -> np.ndarray:
     return generator(seed, "normal", name, step).standard_normal(tuple(shape), np.float32)
 
 
-_ROUND = (np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157))
-_WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
+_ROUND = np.array([0xD2E7470EE14C6C93, 0xCA5A826395121157], np.uint64)[:, None, None, None]
+_WEYL = np.array([0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B], np.uint64)[:, None, None, None]
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
@@ -78,29 +78,33 @@ def rows(seed: int, purpose: str, name: str, step: int, numbers: np.ndarray, wid
         >>> bool((some[0] == all[2]).all())
         True
     """
-    if not width:
-        return np.empty((len(numbers), 0))
-    digest = hashlib.sha256(f"{seed}\0{purpose}\0{name}\0{step}".encode()).digest()
-    key = [int.from_bytes(digest[i : i + 8], "little") for i in (0, 8)]
-    blocks = -(-width // 4)
-    shape = (len(numbers), blocks)
-    zero = np.zeros(shape, np.uint64)
-    words = [
-        np.broadcast_to(np.arange(1, blocks + 1, dtype=np.uint64), shape),
-        np.broadcast_to(np.asarray(numbers).astype(np.uint64)[:, None], shape),
-        zero,
-        zero,
-    ]
+    return tables(seed, purpose, [(name, width)], step, numbers)[0]
+
+
+def tables(seed: int, purpose: str, wanted: Sequence[tuple[str, int]], step: int, numbers: np.ndarray) -> list[np.ndarray]:
+    """`rows` of several streams, computed at once: a chain of transforms asks for all its numbers here.
+
+    Args:
+        seed, purpose, step, numbers: as for `rows`.
+        wanted: name and width of each.
+    """
+    names, blocks = [name for name, width in wanted if width], -(-max((w for _, w in wanted), default=0) // 4)
+    shape = (2, len(names), len(numbers), blocks)
+    digests = [hashlib.sha256(f"{seed}\0{purpose}\0{n}\0{step}".encode()).digest()[:16] for n in names]
+    key = np.frombuffer(b"".join(digests), "<u8").reshape(-1, 2).T[:, :, None, None]
+    even, odd = np.zeros(shape, np.uint64), np.zeros(shape, np.uint64)  # words 0 and 2, words 1 and 3
+    even[0] = np.arange(1, blocks + 1, dtype=np.uint64)
+    odd[0] = np.asarray(numbers).astype(np.uint64)[:, None]
     for _ in range(10):
-        (high0, low0), (high1, low1) = (_multiply(f, w) for f, w in zip(_ROUND, words[::2], strict=True))
-        words = [high1 ^ words[1] ^ np.uint64(key[0]), low1, high0 ^ words[3] ^ np.uint64(key[1]), low0]
-        key = [(k + w) % 2**64 for k, w in zip(key, _WEYL, strict=True)]
-    bits = np.stack(words, axis=-1).reshape(len(numbers), 4 * blocks)[:, :width]
-    found: np.ndarray = (bits >> np.uint64(11)) * 2.0**-53
-    return found
+        high, low = _multiply(_ROUND, even)
+        even, odd = high[::-1] ^ odd ^ key, low[::-1]
+        key = key + _WEYL
+    bits = np.stack([even[0], odd[0], even[1], odd[1]], axis=-1).reshape(len(names), len(numbers), 4 * blocks)
+    made = iter((bits >> np.uint64(11)) * 2.0**-53)
+    return [next(made)[:, :width] if width else np.empty((len(numbers), 0)) for _, width in wanted]
 
 
-def _multiply(factor: np.uint64, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _multiply(factor: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """High and low 64 bits of the products."""
     f0, f1, w0, w1 = factor & _LOW, factor >> _HALF, words & _LOW, words >> _HALF
     mixed = f1 * w0 + ((f0 * w0) >> _HALF)

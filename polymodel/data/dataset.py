@@ -24,10 +24,12 @@ class Dataset(ABC):
         images: whether an input is a uint8 image (height, width, channels), which transforms are for.
         numbers: int64 (samples,), the place of each sample in the whole data set, from which its random numbers follow; a part of
             a data set keeps those of the whole.
+        sample_bytes: of a sample that lies in memory; None where it has to be read.
     """
 
     images: bool = False
     numbers: np.ndarray
+    sample_bytes: int | None = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -77,7 +79,7 @@ class Subset(Dataset):
 
     def __init__(self, whole: Dataset, indices: np.ndarray) -> None:
         self.whole, self.indices = whole, np.asarray(indices, np.int64)
-        self.images, self.numbers = whole.images, whole.numbers[self.indices]
+        self.images, self.numbers, self.sample_bytes = whole.images, whole.numbers[self.indices], whole.sample_bytes
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -115,6 +117,7 @@ class ArrayDataset(Dataset):
         self.images = x.dtype == np.uint8 and x.ndim in (3, 4)
         self.x, self.y, self.name = x[..., None] if self.images and x.ndim == 3 else x, y, name
         self.numbers = np.arange(len(x))
+        self.sample_bytes = (x.nbytes + y.nbytes) // max(len(x), 1)
 
     def __len__(self) -> int:
         return len(self.x)

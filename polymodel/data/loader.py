@@ -18,6 +18,8 @@ from polymodel.data.transforms.base import Transform, joined
 from polymodel.errors import ConfigError, CorruptSample, DataError
 
 LOG = logging.getLogger("polymodel.data")
+_SMALL = 1 << 20
+"""Bytes of a batch that takes less time to cut than to hand from thread to thread."""
 
 Batch: TypeAlias = tuple[Any, ...]
 """Inputs and targets (batch, ...), and perhaps weights."""
@@ -50,9 +52,10 @@ class Loader:
             width) at the end: by "normalize" with its defaults if it is not among them.
         shuffle: draw a new order each pass.
         seed: of orders and transforms; that of the trainer when None, 0 without one.
-        workers: threads that prepare batches ahead; 0 prepares them when they are asked for.
-        processes: processes instead of threads, for transforms that are slow Python. A script that uses them needs the usual
-            `if __name__ == "__main__":`.
+        workers: threads that prepare batches ahead; 0 prepares them when they are asked for. None is 0 for batches of at most
+            1 MiB that are cut out of memory as they are, 1 otherwise.
+        processes: processes instead of threads, where preparing a batch takes about as long as a step: threads of Python share one
+            interpreter with the training. A script that uses them needs the usual `if __name__ == "__main__":`.
         prefetch: batches that are prepared ahead.
         drop_last: leave out a last batch that is not full.
         on_error: "raise" ends with the first sample that cannot be read, "skip" leaves it out: the batch is smaller by it, and
@@ -80,13 +83,13 @@ class Loader:
         transforms: Sequence[Spec] = (),
         shuffle: bool = True,
         seed: int | None = None,
-        workers: int = 1,
+        workers: int | None = None,
         processes: bool = False,
         prefetch: int = 4,
         drop_last: bool = False,
         on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
-        least = {"batch_size": (batch_size, 1), "workers": (workers, 0), "prefetch": (prefetch, 1)}
+        least = {"batch_size": (batch_size, 1), "workers": (0 if workers is None else workers, 0), "prefetch": (prefetch, 1)}
         for name, (value, bound) in least.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < bound:
                 raise ConfigError(f"{name} must be an integer of {bound} or more, received {value!r}")
@@ -99,6 +102,9 @@ class Loader:
             chain = (*chain, Normalize())
         self.transforms = chain
         self.skipped: list[CorruptSample] = []
+        if workers is None:
+            held = self.dataset.sample_bytes
+            workers = 0 if held is not None and batch_size * held <= _SMALL and not chain else 1
         self._workers = Workers(_Maker(self.dataset, chain, on_error == "skip"), workers, processes, prefetch)
         self._passes = 0
         if len(self) < 1:
@@ -200,9 +206,9 @@ class _Maker:
             raise DataError("transforms are for samples of one input; transform several inputs in the data set")
         numbers = self.dataset.numbers[indices]
         images = inputs if isinstance(inputs, np.ndarray) else joined(list(inputs))
-        for place, transform in enumerate(self.transforms):
-            name = f"{place}.{transform.name}"
-            images = transform(images, random.rows(seed, "augment", name, number, numbers, transform.draws))
+        wanted = [(f"{place}.{t.name}", t.draws) for place, t in enumerate(self.transforms)]
+        for transform, u in zip(self.transforms, random.tables(seed, "augment", wanted, number, numbers), strict=True):
+            images = transform(images, u)
         return _stacked(images) if isinstance(images, list) else images
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from polymodel.cofactors import LARGEST, minors
 from polymodel.plan import Node
 from polymodel_mxnet.rules.integers import integer_product
 from polymodel_mxnet.rules.table import TABLE
@@ -200,30 +201,38 @@ __all__ = ["dense", "from_work", "product", "to_work", "work_type"]
 
 @TABLE.rule("Det", since=11)
 def det(node: Node, x: Symbol) -> Symbol:
-    """MXNet's own derivative divides by the determinant, which raises for singular matrices.
-
-    The derivative is the matrix of cofactors, det(U) det(V) U diag(products of the other singular values) V^T for
-    x = U diag(s) V^T, in float64: singular values of float32 are too rough. It enters as a factor of x - x, which is
-    zero and has a derivative.
-    """
+    """MXNet's own derivative divides by the determinant, which raises for singular matrices. It is the matrix of cofactors, here in
+    float64. It enters as a factor of x - x, which is zero and has a derivative."""
     kind, (*batch, size, _) = node.dtype(), node.shape()
     if size == 0 or 0 in batch:
         return constant(np.ones(batch, kind))
     count = int(np.prod(batch, dtype=np.int64))
     x = reshape(to_work(x, kind), (count, size, size))
     fixed = op("BlockGrad", x)
-    u, s, v = op("_npi_svd", cast(fixed, "float64"))
+    cofactors = cast(_cofactors(cast(fixed, "float64"), count, size), "float64" if kind == "float64" else "float32")
+    slope = op("_np_sum", op("BlockGrad", cofactors) * (x - fixed), axis=(1, 2))
+    return from_work(reshape(op("BlockGrad", _determinant(fixed)) + slope, tuple(batch)), kind)
+
+
+def _cofactors(x: Symbol, count: int, size: int) -> Symbol:
+    """By elimination of every minor; above LARGEST rows det(U) det(V) U diag(products of the other singular values) V^T for
+    x = U diag(s) V^T."""
+    if size < 2:
+        return op("ones_like", x)
+    if size <= LARGEST:
+        places, signs = minors(size)
+        parts = op("take", reshape(x, (count, size * size)), constant(places.astype(np.int32)), axis=1)
+        found = _determinant(reshape(parts, (count * size * size, size - 1, size - 1)))
+        return op("broadcast_mul", reshape(found, (count, size, size)), constant(signs[None]))
+    u, s, v = op("_npi_svd", x)
     columns = [cut(s, 1, i, i + 1) for i in range(size)]
     before, after = [None] * size, [None] * size
     for i in range(1, size):
         before[i] = columns[i - 1] if i == 1 else before[i - 1] * columns[i - 1]
         after[-1 - i] = columns[-i] if i == 1 else after[-i] * columns[-i]
     others = [b * a if b is not None and a is not None else b if a is None else a for b, a in zip(before, after, strict=True)]
-    products = concat(others, 1) if size > 1 else s * 0.0 + 1.0
     sign = reshape(_determinant(u) * _determinant(v), (count, 1))
-    cofactors = cast(op("batch_dot", u * reshape(products * sign, (count, 1, size)), v), "float64" if kind == "float64" else "float32")
-    slope = op("_np_sum", op("BlockGrad", cofactors) * (x - fixed), axis=(1, 2))
-    return from_work(reshape(op("BlockGrad", _determinant(fixed)) + slope, tuple(batch)), kind)
+    return op("batch_dot", u * reshape(concat(others, 1) * sign, (count, 1, size)), v)
 
 
 def _determinant(x: Symbol) -> Symbol:

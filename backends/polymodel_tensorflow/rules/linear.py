@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from polymodel.cofactors import LARGEST, minors
 from polymodel.plan import Node
 from polymodel_tensorflow.compat import tf, xla_kept
 from polymodel_tensorflow.rules.table import INSIDE_XLA, TABLE, sizes
@@ -135,16 +136,25 @@ def det(node: Node, x: Any) -> Any:
 
 @tf.custom_gradient
 def _determinant(x: Any) -> Any:
-    """TensorFlow's own derivative divides by the determinant: wrong for singular matrices.
-
-    The derivative is the matrix of cofactors, det(U) det(V) U diag(products of the other singular values) V^T for
-    x = U diag(s) V^T, in float64: singular values of float32 are too rough.
-    """
+    """TensorFlow's own derivative divides by the determinant: wrong for singular matrices. It is the matrix of cofactors, here in
+    float64."""
 
     def backward(dy: Any) -> Any:
-        s, u, v = tf.linalg.svd(tf.cast(x, tf.float64))
-        others = tf.math.cumprod(s, -1, exclusive=True) * tf.math.cumprod(s, -1, exclusive=True, reverse=True)
-        sign = tf.linalg.det(u) * tf.linalg.det(v) * tf.cast(dy, tf.float64)
-        return tf.cast(tf.linalg.matmul(u * (others * sign[..., None])[..., None, :], v, transpose_b=True), x.dtype)
+        return tf.cast(_cofactors(tf.cast(x, tf.float64)) * tf.cast(dy, tf.float64)[..., None, None], x.dtype)
 
     return tf.linalg.det(x), backward
+
+
+def _cofactors(x: Any) -> Any:
+    """By elimination of every minor; above LARGEST rows det(U) det(V) U diag(products of the other singular values) V^T for
+    x = U diag(s) V^T."""
+    n = x.shape[-1]
+    if n is not None and n < 2:
+        return tf.ones_like(x)
+    if n is not None and n <= LARGEST:
+        places, signs = minors(n)
+        return tf.linalg.det(tf.gather(tf.reshape(x, tf.concat([tf.shape(x)[:-2], [n * n]], 0)), places, axis=-1)) * signs
+    s, u, v = tf.linalg.svd(x)
+    others = tf.math.cumprod(s, -1, exclusive=True) * tf.math.cumprod(s, -1, exclusive=True, reverse=True)
+    sign = tf.linalg.det(u) * tf.linalg.det(v)
+    return tf.linalg.matmul(u * (others * sign[..., None])[..., None, :], v, transpose_b=True)

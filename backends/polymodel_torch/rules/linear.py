@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, final
 
+from polymodel.cofactors import LARGEST, minors
 from polymodel.plan import Node
 from polymodel_torch import products
 from polymodel_torch.compat import torch
@@ -60,11 +61,8 @@ def det(node: Node, x: Any) -> Any:
 
 @final
 class _Determinant(torch.autograd.Function):  # type: ignore[misc]
-    """PyTorch's own derivative is zero where elimination meets a pivot of exactly zero: wrong for singular matrices.
-
-    The derivative is the matrix of cofactors, det(U) det(V^T) U diag(products of the other singular values) V^T for
-    x = U diag(s) V^T, in float64: singular values of float32 are too rough.
-    """
+    """PyTorch's own derivative is zero where elimination meets a pivot of exactly zero: wrong for singular matrices. It is the
+    matrix of cofactors, here in float64."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
@@ -74,12 +72,24 @@ class _Determinant(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dy: torch.Tensor) -> torch.Tensor:
-        u, s, vh = torch.linalg.svd(ctx.saved_tensors[0].double(), full_matrices=False)
-        before = torch.cumprod(torch.cat([torch.ones_like(s[..., :1]), s], -1), -1)[..., :-1]
-        after = torch.cumprod(torch.cat([torch.ones_like(s[..., :1]), s.flip(-1)], -1), -1)[..., :-1].flip(-1)
-        sign = torch.linalg.det(u) * torch.linalg.det(vh) * dy
-        cofactors = (u * (before * after * sign[..., None])[..., None, :]) @ vh
-        return cofactors.to(dy.dtype)
+        return (_cofactors(ctx.saved_tensors[0].double()) * dy[..., None, None]).to(dy.dtype)
+
+
+def _cofactors(x: torch.Tensor) -> torch.Tensor:
+    """By elimination of every minor; above LARGEST rows det(U) det(V^T) U diag(products of the other singular values) V^T for
+    x = U diag(s) V^T."""
+    n = x.shape[-1]
+    if n < 2:
+        return torch.ones_like(x)
+    if n <= LARGEST:
+        places, signs = minors(n)
+        found: torch.Tensor = torch.linalg.det(x.flatten(-2)[..., torch.from_numpy(places)])
+        return found * torch.from_numpy(signs).to(x.device)
+    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+    before = torch.cumprod(torch.cat([torch.ones_like(s[..., :1]), s], -1), -1)[..., :-1]
+    after = torch.cumprod(torch.cat([torch.ones_like(s[..., :1]), s.flip(-1)], -1), -1)[..., :-1].flip(-1)
+    sign = torch.linalg.det(u) * torch.linalg.det(vh)
+    return (u * (before * after * sign[..., None])[..., None, :]) @ vh
 
 
 @leaf
