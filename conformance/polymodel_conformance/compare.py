@@ -51,16 +51,23 @@ class Expected:
 
 def ulp_distance(got: np.ndarray, want: np.ndarray) -> np.ndarray:
     """Number of representable values between two arrays of one floating-point dtype, float64; inf where one is NaN."""
-    bits: Any = {2: np.int16, 4: np.int32, 8: np.int64}[got.dtype.itemsize]
-
-    def ordered(a: np.ndarray) -> np.ndarray:
-        i = np.ascontiguousarray(a).view(bits).astype(object if bits is np.int64 else np.int64)
-        low = int(np.iinfo(bits).min)
-        return np.where(i < 0, low - i, i)
-
-    distance: np.ndarray = np.abs(ordered(got) - ordered(want)).astype(np.float64)
+    distance: np.ndarray = _steps(got, want).astype(np.float64)
     nan = np.isnan(got) | np.isnan(want)
     return np.where(nan, np.where(np.isnan(got) & np.isnan(want), 0.0, np.inf), distance)
+
+
+def _steps(got: np.ndarray, want: np.ndarray) -> np.ndarray:
+    """`ulp_distance` of numbers, as unsigned integers: the bits without the sign count from zero."""
+    bits: Any = {2: np.uint16, 4: np.uint32, 8: np.uint64}[got.dtype.itemsize]
+    top = bits(1 << (8 * got.dtype.itemsize - 1))
+    a, b = np.ascontiguousarray(got).view(bits), np.ascontiguousarray(want).view(bits)
+    apart = (a ^ b) >= top  # on both sides of zero
+    a, b = a & ~top, b & ~top
+    distance: np.ndarray = np.maximum(a, b)
+    distance -= np.minimum(a, b)
+    if apart.any():
+        distance[apart] = a[apart] + b[apart]
+    return distance
 
 
 def compare(name: str, got: object, expected: Expected, limit: float) -> Comparison:
@@ -96,6 +103,8 @@ def compare(name: str, got: object, expected: Expected, limit: float) -> Compari
 
 def _special(got: np.ndarray, want: np.ndarray) -> str:
     """Where NaN and infinities differ, in words; empty when they agree."""
+    if np.isfinite(got).all() and np.isfinite(want).all():
+        return ""
     for what, mine, theirs in (
         ("NaN", np.isnan(got), np.isnan(want)),
         ("+inf", got == np.inf, want == np.inf),
@@ -126,10 +135,12 @@ def _close(name: str, got: np.ndarray, rounded: np.ndarray, expected: Expected, 
     finite = np.isfinite(rounded)
     if not finite.any():
         return Comparison(name, Verdict.PASS, expected.rule, limit=limit)
-    error = np.abs(got.astype(np.float64) - expected.value)[finite]
-    ulp = float(ulp_distance(got[finite], rounded[finite]).max())
-    storage = _storage(rounded, expected.value)[finite]
-    rho, sigma = _rho(error, storage, expected, finite, _tiny(rounded.dtype))
+    kept: Any = ... if finite.all() else finite
+    error = np.atleast_1d(np.subtract(got, expected.value, dtype=np.float64))[kept]
+    np.abs(error, out=error)
+    ulp = float(_steps(got[kept], rounded[kept]).max())
+    storage = np.atleast_1d(_storage(rounded, expected.value))[kept]
+    rho, sigma = _rho(error, storage, expected, kept, _tiny(rounded.dtype))
     score = ulp if expected.rule == "ulp" else rho
     verdict = Verdict.PASS if score <= limit else Verdict.SUSPICIOUS if score <= SUSPICIOUS * limit else Verdict.FAIL
     detail = ""
@@ -152,7 +163,7 @@ def _storage(rounded: np.ndarray, value: np.ndarray) -> np.ndarray:
     """What rounding the result costs. A float64 value was rounded by the oracle already: by a third of a unit, rms."""
     if rounded.dtype == np.float64:
         return np.asarray(np.spacing(np.abs(rounded)) / math.sqrt(12.0))
-    return np.asarray(rounded.astype(np.float64) - value)
+    return np.asarray(np.subtract(rounded, value, dtype=np.float64))
 
 
 def floor_of(expected: Expected) -> np.ndarray:
@@ -165,16 +176,26 @@ def floor_of(expected: Expected) -> np.ndarray:
 
 
 def _rho(
-    error: np.ndarray, storage: np.ndarray, expected: Expected, finite: np.ndarray, tiny: float
+    error: np.ndarray, storage: np.ndarray, expected: Expected, kept: Any, tiny: float
 ) -> tuple[float, float]:
     """rho and sigma. The floor cannot be below the rounding of the result itself, nor below subnormal numbers."""
-    spread = np.zeros(error.shape) if expected.spread is None else expected.spread[finite].astype(np.float64)
-    spread = np.where(np.isfinite(spread), spread, 0.0)
-    variance = (spread * expected.doubt) ** 2 + storage**2
+    variance = np.square(storage)
+    if expected.spread is not None:
+        spread = expected.spread[kept].astype(np.float64)
+        spread[~np.isfinite(spread)] = 0.0
+        spread *= expected.doubt
+        np.square(spread, out=spread)
+        variance += spread
     sigma = max(math.sqrt(float(variance.mean())), tiny)
-    each = np.hypot(np.sqrt(variance), sigma)  # the square of the smallest float64 would be 0
-    peak = float((error / each).max()) / (1.0 + math.sqrt(2.0 * math.log(error.size)))
-    return max(math.sqrt(float((error**2).mean())) / sigma, peak), sigma
+    variance /= sigma  # in two steps: the square of the smallest float64 would be 0
+    variance /= sigma
+    variance += 1.0
+    share = error / sigma
+    with np.errstate(over="ignore"):
+        np.square(share, out=share)
+    whole = math.sqrt(float(share.mean()))
+    share /= variance
+    return max(whole, math.sqrt(float(share.max())) / (1.0 + math.sqrt(2.0 * math.log(error.size)))), sigma
 
 
 def _fail(name: str, expected: Expected, limit: float, detail: str) -> Comparison:
