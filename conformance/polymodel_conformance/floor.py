@@ -11,7 +11,10 @@ other half in the next, so that the floor holds what both sides can do.
 from __future__ import annotations
 
 import math
+import os
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
@@ -26,6 +29,9 @@ UNITS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat1
 UNIT = UNITS["float32"]
 MARGIN = 64.0
 _PROBES = 4  # one run moves an element by less than a twentieth of its error in 1 of 20 cases, four do so in 1 of 160 000
+_LONG = 0.5
+"""Seconds of the runs without noise from which two noisy runs go side by side: NumPy's loops over large arrays leave the interpreter to
+the other one. More would hold more tapes in memory."""
 
 Compute: TypeAlias = Callable[[Noise | None, Kinks], Mapping[str, Array]]
 
@@ -102,21 +108,24 @@ def measure(
         seen: what `look` found, if it looked already.
         apart: see `look`.
     """
+    began = time.monotonic()
     seen = look(compute, unit=unit, seed=seed, apart=apart) if seen is None else seen
+    both = time.monotonic() - began > _LONG and (os.cpu_count() or 1) > 1
     squares = {n: np.zeros(v.shape) for n, v in seen.values.items() if v.dtype.kind == "f"}
     rng = np.random.default_rng(seed)
-    halves: list[Array | None] = []
-    for k in range(runs):
-        if k % 2 == 0:
+
+    def noisy(k: int, flips: list[Array | None]) -> Mapping[str, Array]:
+        return compute(Noise(unit, seed * 1000 + 2 + k), Kinks(flips=flips))
+
+    with ThreadPoolExecutor(2) as pool:
+        for k in range(0, runs, 2):
             halves = [m & (rng.random(m.shape) < 0.5) if m.any() else None for m in seen.unsure]
-            flips = halves
-        else:
-            flips = [m & ~h if h is not None else None for m, h in zip(seen.unsure, halves, strict=True)]
-        noisy = compute(Noise(unit, seed * 1000 + 2 + k), Kinks(flips=flips))
-        for n, total in squares.items():
-            with np.errstate(invalid="ignore"):
-                difference = noisy[n] - seen.values[n]
-            total += np.where(np.isfinite(difference), difference, 0.0) ** 2
+            others = [m & ~h if h is not None else None for m, h in zip(seen.unsure, halves, strict=True)]
+            for found in (pool.map if both else map)(noisy, (k, k + 1), (halves, others)):
+                for n, total in squares.items():
+                    with np.errstate(invalid="ignore"):
+                        difference = found[n] - seen.values[n]
+                    total += np.where(np.isfinite(difference), difference, 0.0) ** 2
     spread = {n: _compact(np.sqrt(s / runs)) for n, s in squares.items()}
     doubt = {n: _doubt(runs * max(1, s.size)) for n, s in squares.items()}
     return Measured(seen.values, spread, doubt, seen.undecidable, seen.ties)

@@ -120,3 +120,15 @@ def test_the_floor_of_tiny_numbers_is_not_zero() -> None:
     relative = found.spread["o0"] / found.values["o0"]
     assert (found.values["o0"] < 1e-100).all()
     assert ((relative > 1e-17) & (relative < 1e-14)).all()
+
+
+def test_runs_side_by_side_measure_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = RNG.standard_normal((200, 300)).astype(np.float32)
+    graph = build("Relu", (x.shape,), {})
+    feeds = {"i0": x}
+    plan = plan_of(graph, graph.outputs, feeds)
+    alone = measure(forward(plan, feeds))
+    monkeypatch.setattr("polymodel_conformance.floor._LONG", -1.0)
+    both = measure(forward(plan, feeds))
+    assert alone.undecidable == both.undecidable
+    assert alone.spread["o0"].tobytes() == both.spread["o0"].tobytes()
