@@ -44,6 +44,7 @@ OPTIMIZERS = ("sgd", "adam")
 TASKS = ("train", "fit", "predict", "import")
 _TIMEOUT = 900  # seconds for one answer; compilers may take minutes
 _TRIAL = 0.4  # seconds that each native mode gets in the pre-selection
+_EPOCH = 10  # steps of the shortest epoch that a fit is timed by: an epoch begins and ends with work of its own
 
 
 def run_bench(
@@ -200,7 +201,8 @@ def _row(common: dict[str, Any], mode: str, native_mode: str | None, pairs: int,
         with _home(child, best in known["isolated"] or common["file"] is not None, common["threads"]) as other:
             native = other.ask(do="open", side="native", mode=best, **common)
             block = seconds / (2 * pairs)
-            steps = [_steps(child, ours["key"], block), _steps(other, native["key"], block)]
+            least = _EPOCH if common["task"] == "fit" else 1
+            steps = [max(least, _steps(child, ours["key"], block)), max(least, _steps(other, native["key"], block))]
             blocks = [
                 (
                     child.ask(do="block", key=ours["key"], steps=steps[0]),

@@ -18,8 +18,8 @@ from polymodel.data.transforms.base import Transform, joined
 from polymodel.errors import ConfigError, CorruptSample, DataError
 
 LOG = logging.getLogger("polymodel.data")
-_SMALL = 1 << 20
-"""Bytes of a batch that takes less time to cut than to hand from thread to thread."""
+_SMALL = 4 << 20
+"""Bytes of a batch that takes less time to cut than a thread of its own costs those that compute."""
 
 Batch: TypeAlias = tuple[Any, ...]
 """Inputs and targets (batch, ...), and perhaps weights."""
@@ -53,7 +53,7 @@ class Loader:
         shuffle: draw a new order each pass.
         seed: of orders and transforms; that of the trainer when None, 0 without one.
         workers: threads that prepare batches ahead; 0 prepares them when they are asked for. None is 0 for batches of at most
-            1 MiB that are cut out of memory as they are, 1 otherwise.
+            4 MiB that are cut out of memory as they are, 1 otherwise.
         processes: processes instead of threads, where preparing a batch takes about as long as a step: threads of Python share one
             interpreter with the training. A script that uses them needs the usual `if __name__ == "__main__":`.
         prefetch: batches that are prepared ahead.
