@@ -272,6 +272,23 @@ def test_uninterrupted() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+def test_small_batches_out_of_memory_are_cut_where_they_are_used() -> None:
+    data = ArrayDataset(np.zeros((40, 2**18), np.float32), np.zeros(40))
+
+    def threads(dataset: Any, batch_size: int, **options: Any) -> int:
+        with Loader(dataset, batch_size, **options) as loader:
+            before = threading.active_count()
+            batches = loader.batches(0)
+            next(batches)
+            return threading.active_count() - before
+
+    assert threads(data, 3) == threads(data.shard(2, 1), 3) == 0
+    assert threads(data, 5) == 1  # 5 MiB
+    assert threads(data, 3, workers=1) == 1
+    assert threads(images(), 3) == 1  # transforms
+    assert threads(Bad(()), 3) == 1  # samples are read
+
+
 def test_work_is_hidden() -> None:
     """A consumer as slow as the preparation waits for it only once."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import polymodel as pm
@@ -133,59 +133,19 @@ def test_what_cannot_be_read(backend: str) -> None:
     assert left.history[-1]["loss"] == other.history[-1]["loss"]
 
 
-class Frame:
-    """The part of pandas.DataFrame that is used, so that this runs where pandas is not installed."""
-
-    def __init__(self, columns: dict[str, Any]) -> None:
-        self.data = {n: np.asarray(v) for n, v in columns.items()}
-        self.columns = list(self.data)
-        self.iloc = self
-
-    def __len__(self) -> int:
-        return len(next(iter(self.data.values())))
-
-    def __getitem__(self, key: Any) -> Any:
-        return Column(self.columns[key[1]], self.data[self.columns[key[1]]])
-
-    def to_numpy(self) -> np.ndarray:
-        return np.stack(list(self.data.values()), axis=1)
-
-
-class Column:
-    """The part of pandas.Series that is used."""
-
-    def __init__(self, name: str, values: np.ndarray) -> None:
-        self.name, self.values, self.iloc = name, values, None
-
-    def to_numpy(self) -> np.ndarray:
-        return self.values
-
-
-def tables() -> Iterator[Any]:
-    yield lambda columns: Frame(columns), lambda name, v: Column(name, np.asarray(v))
-    try:
-        import pandas as pd
-    except ImportError:
-        return
-    yield pd.DataFrame, lambda name, v: pd.Series(v, name=name)
-
-
 COLUMNS: dict[str, Any] = {"a": X[:, 0].astype(np.float64), "b": X[:, 1], "c": np.arange(20), "d": X[:, 3]}
 
 
-@pytest.mark.parametrize("maker", list(tables()), ids=lambda m: "")
-def test_tables(maker: Any, backend: str) -> None:
-    frame, series = maker
+def test_tables(backend: str) -> None:
     x = np.stack([COLUMNS[n].astype(np.float32) for n in "abcd"], axis=1)
     a, b = trainer(backend), trainer(backend)
     a.fit((x, Y), epochs=1, batch_size=8, progress=False)
-    b.fit((frame(COLUMNS), series("kind", Y)), epochs=1, batch_size=8, validation_split=None, progress=False)
+    b.fit((pd.DataFrame(COLUMNS), pd.Series(Y, name="kind")), epochs=1, batch_size=8, validation_split=None, progress=False)
     assert values(a) == values(b)
-    np.testing.assert_array_equal(a.predict(x), a.predict(frame(COLUMNS)))
-    assert a.evaluate((frame(COLUMNS), series("kind", Y.astype(np.float64)))) == a.evaluate((x, Y))
+    np.testing.assert_array_equal(a.predict(x), a.predict(pd.DataFrame(COLUMNS)))
+    assert a.evaluate((pd.DataFrame(COLUMNS), pd.Series(Y.astype(np.float64), name="kind"))) == a.evaluate((x, Y))
 
 
-@pytest.mark.parametrize("maker", list(tables()), ids=lambda m: "")
 @pytest.mark.parametrize(
     ("columns", "labels", "match"),
     [
@@ -196,21 +156,20 @@ def test_tables(maker: Any, backend: str) -> None:
         (COLUMNS, np.array(["cat"] * 20, object), "column 'kind', row 0: 'cat' is no number"),
     ],
 )
-def test_tables_that_do_not_fit(maker: Any, columns: Any, labels: Any, match: str) -> None:
-    frame, series = maker
+def test_tables_that_do_not_fit(columns: Any, labels: Any, match: str) -> None:
     with pytest.raises(DataError, match=match):
-        trainer().fit((frame(columns), series("kind", labels)), epochs=1, progress=False)
+        trainer().fit((pd.DataFrame(columns), pd.Series(labels, name="kind")), epochs=1, progress=False)
 
 
 def test_a_table_for_several_inputs() -> None:
     from polymodel.data.foreign import from_frame
 
     specs = {"x": pm.TensorSpec(("batch", 2)), "size": pm.TensorSpec(("batch",), "int64")}
-    found = from_frame(Frame({"x.0": [1, 2], "size": [5, 6], "x.1": [3, 4]}), specs)
+    found = from_frame(pd.DataFrame({"x.0": [1, 2], "size": [5, 6], "x.1": [3, 4]}), specs)
     np.testing.assert_array_equal(found["x"], np.array([[1, 3], [2, 4]], np.float32))
     assert found["size"].tolist() == [5, 6]
     with pytest.raises(DataError, match=r"no column 'size'; it has x\.0, x\.1"):
-        from_frame(Frame({"x.0": [1], "x.1": [3]}), specs)
+        from_frame(pd.DataFrame({"x.0": [1], "x.1": [3]}), specs)
 
 
 def test_what_is_refused() -> None:

@@ -208,6 +208,32 @@ def test_a_batch_that_does_not_fit_is_refused(toy: Any, trainer: TrainerMaker) -
         plain(trainer).fit([toy.train], epochs=1, sample_weight=np.ones(90))
 
 
+def test_every_batch_of_one_form_is_checked_for_its_values(toy: Any, trainer: TrainerMaker) -> None:
+    x, y = toy.train
+    batch, wrong = (x[:8], y[:8]), y[:8].copy()
+    wrong[3] = -1
+    with pytest.raises(DataError, match="label -1 of sample 3 is out of range: expected 0 to 2"):
+        plain(trainer).fit([batch, batch, (x[:8], wrong)], epochs=1, progress=False)
+    with pytest.raises(DataError, match=r"\(8, 7\)|7"):
+        plain(trainer).fit([batch, batch, (x[:8], y[:7])], epochs=1, progress=False)
+
+
+def test_batches_of_other_forms_and_with_weights_follow_those_of_one(toy: Any, trainer: TrainerMaker, backend: str) -> None:
+    """What is known of the last batch's form is right for it alone."""
+    x, y = toy.train
+    weight = np.linspace(0.5, 2.0, 8)
+    batches = [(x[:8], y[:8]), (x[8:16], y[8:16]), (x[16:19], y[16:19]), (x[19:27], y[19:27], weight), (x[27:35], y[27:35])]
+    other = [
+        (a.astype(np.float32).copy(), b.astype(np.int32), np.ones(len(b)) if not rest else rest[0]) for a, b, *rest in batches
+    ]  # another dtype, so that nothing is taken as it is, and weights from the start
+    one, two = plain(trainer, backend), plain(trainer, backend)
+    one.fit(batches, epochs=2, progress=False)
+    two.fit(other, epochs=2, progress=False)
+    assert one.step == two.step == 10
+    for name, value in one.program.parameters.items():
+        np.testing.assert_allclose(value, two.program.parameters[name], rtol=2e-5, atol=1e-6)
+
+
 def test_steps_per_execution_changes_when_callbacks_look(toy: Any, trainer: TrainerMaker) -> None:
     seen: list[int] = []
     one, several = plain(trainer), plain(trainer)
