@@ -65,11 +65,13 @@ class Look:
         values: by name.
         unsure: for each place where something is decided, the elements nearer to a kink than rounding allows.
         ties: number of elements exactly on a kink, where a derivative is a matter of convention.
+        sides: what was decided at each of these places.
     """
 
     values: Mapping[str, Array]
     unsure: Sequence[Array]
     ties: int = 0
+    sides: Sequence[Array | None] = ()
 
     @property
     def undecidable(self) -> int:
@@ -92,7 +94,7 @@ def look(compute: Compute, *, unit: float = UNIT, seed: int = 0, apart: bool = F
             compute(Noise(unit, seed * 1000 + 1 + 300 * k), probe)
         rows = zip(watch.distances, *(p.distances for p in probes), strict=True)
         unsure = [_near(base, noisy) if apart else _undecidable(base, noisy[0]) for base, *noisy in rows]
-    return Look(values, unsure, int(sum((d == 0).sum() for d in watch.distances)))
+    return Look(values, unsure, int(sum((d == 0).sum() for d in watch.distances)), watch.sides)
 
 
 def measure(
@@ -115,7 +117,7 @@ def measure(
     rng = np.random.default_rng(seed)
 
     def noisy(k: int, flips: list[Array | None]) -> Mapping[str, Array]:
-        return compute(Noise(unit, seed * 1000 + 2 + k), Kinks(flips=flips))
+        return compute(Noise(unit, seed * 1000 + 2 + k), Kinks(flips=flips, base=seen.sides))
 
     with ThreadPoolExecutor(2) as pool:
         for k in range(0, runs, 2):

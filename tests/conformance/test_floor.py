@@ -8,7 +8,8 @@ import pytest
 from polymodel_conformance.cases import plan_of
 from polymodel_conformance.corpus.generated.row import build
 from polymodel_conformance.floor import UNIT, forward, linear_spread, measure
-from polymodel_conformance.oracle.tape import Kinks, Noise
+from polymodel_conformance.oracle import primitives
+from polymodel_conformance.oracle.tape import Kinks, Noise, Tape
 
 RNG = np.random.default_rng(1)
 
@@ -63,6 +64,22 @@ def test_an_element_within_rounding_of_a_kink_is_counted_and_both_sides_are_in_t
     assert found.undecidable == 1
     assert found.spread["slope"].tolist()[:2] == [0.0, 0.0]
     assert found.spread["slope"][2] > 0.5
+
+
+def test_both_sides_of_a_kink_are_in_the_floor_when_noise_goes_over_by_itself() -> None:
+    """Turned "the other way" of where the noise put them, one in twenty of these would stay on one side in all four runs."""
+    near = np.full(4000, 1e-8)
+
+    def compute(noise: Noise | None, kinks: Kinks) -> dict[str, np.ndarray]:
+        tape = Tape(noise, kinks)
+        x = tape.value(near if noise is None else near + (noise.rounded(np.ones(near.size)) - 1.0))
+        best, where = primitives.largest(primitives.stack([x, tape.value(np.zeros(near.size))], 0), 0)
+        return {"slope": primitives.step(x).astype(np.float64), "where": where.astype(np.float64), "x": best.array}
+
+    found = measure(compute, runs=4)
+    assert found.undecidable == 2 * near.size
+    assert (found.spread["slope"] == np.float32(np.sqrt(0.5))).all()
+    assert (found.spread["where"] == np.float32(np.sqrt(0.5))).all()
 
 
 def test_elements_apart_are_near_a_kink_by_their_own_errors() -> None:

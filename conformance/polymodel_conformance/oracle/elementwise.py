@@ -152,8 +152,7 @@ def _extreme(node: Node, *xs: Value) -> Value:
             continue
         with np.errstate(invalid="ignore"):
             gap = best.array - x.array if node.op_type == "Max" else x.array - best.array
-        flips = x.tape.kinks.decide(np.abs(gap))
-        first = ((gap >= 0) ^ flips) | np.isnan(best.array)
+        first = ((gap >= 0) ^ x.tape.kinks.decide(np.abs(gap), gap >= 0)) | np.isnan(best.array)
         best = p.where(first, best, x)
     return best
 
@@ -167,11 +166,11 @@ def _clip(node: Node, x: Value, low: Value | None = None, high: Value | None = N
         y = x.array if bounds[0] is None else np.maximum(x.array, bounds[0].array)
         return x.tape.value(y if bounds[1] is None else np.minimum(y, bounds[1].array))
     if bounds[0] is not None:
-        flips = x.tape.kinks.decide(np.abs(x.array - bounds[0].array))
-        x = p.where((x.array < bounds[0].array) ^ flips, bounds[0], x)
+        below = x.array < bounds[0].array
+        x = p.where(below ^ x.tape.kinks.decide(np.abs(x.array - bounds[0].array), below), bounds[0], x)
     if bounds[1] is not None:
-        flips = x.tape.kinks.decide(np.abs(x.array - bounds[1].array))
-        x = p.where((x.array > bounds[1].array) ^ flips, bounds[1], x)
+        above = x.array > bounds[1].array
+        x = p.where(above ^ x.tape.kinks.decide(np.abs(x.array - bounds[1].array), above), bounds[1], x)
     return x
 
 

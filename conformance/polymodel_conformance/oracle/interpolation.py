@@ -124,7 +124,7 @@ def _nearest(t: Tape, mode: str, x: Array, exact: bool) -> Array:
     border = np.rint(x - half) + half
     ulps = 1.0 if t.noise is None else t.noise.accumulator / t.noise.unit  # places are no half precision
     moved = t.rounded(t.rounded(x + 0.5, ulps) - 0.5, ulps)
-    flips = t.kinks.decide(np.where(exact & (x == border), 1.0, np.abs(moved - border)))
+    flips = t.kinks.decide(np.where(exact & (x == border), 1.0, np.abs(moved - border)))  # by the places without noise
     if mode in ("floor", "round_prefer_ceil"):
         index, both = np.floor(x + half), 2 * (border + half) - 1
     else:
@@ -205,8 +205,8 @@ def _grid_taps(x: Value, size: int, mode: str, padding: str, align: bool) -> lis
 def _nearest_tap(x: Value, low: float, high: float, size: int, padding: str) -> list[Tap]:
     """Rounded, halves to even; the decision is taken before what lies outside is brought in."""
     shifted = x.array - 0.5
-    flips = x.tape.kinks.decide(np.abs(shifted - np.rint(shifted)))
     whole = np.rint(x.array)
+    flips = x.tape.kinks.decide(np.abs(shifted - np.rint(shifted)), whole)
     whole = np.where(flips, np.where(x.array > whole, whole + 1, whole - 1), whole)
     outside = (whole < low) | (whole > high)
     if padding == "border":

@@ -146,8 +146,8 @@ def neg(x: Value) -> Value:
 
 def step(x: Value, at: float = 0.0) -> Array:
     """x > at as a decision: recorded as a kink, and turned where the run asks for it."""
-    flips = x.tape.kinks.decide(np.abs(x.array - at))
-    decided: Array = (x.array > at) ^ flips
+    above = x.array > at
+    decided: Array = above ^ x.tape.kinks.decide(np.abs(x.array - at), above)
     return decided
 
 
@@ -202,7 +202,7 @@ def largest(x: Value, axis: int, keepdims: bool = False) -> tuple[Value, Array]:
         top = np.take_along_axis(data, np.expand_dims(first, axis), axis)
         with np.errstate(invalid="ignore"):
             gap = top - np.take_along_axis(masked, np.expand_dims(second, axis), axis)
-        first = np.where(t.kinks.decide(gap.squeeze(axis)), second, first)
+        first = np.where(t.kinks.decide(gap.squeeze(axis), first), second, first)
     index = np.expand_dims(first, axis)
     y = np.take_along_axis(data, index, axis)
 

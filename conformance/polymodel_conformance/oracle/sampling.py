@@ -28,7 +28,7 @@ def floored(x: Value, held: Array | bool = False) -> Array:
         return np.asarray(np.floor(x.array))
     whole = np.floor(x.array)
     part = x.array - whole
-    flips = x.tape.kinks.decide(np.where(held, np.inf, np.minimum(part, 1.0 - part)))
+    flips = x.tape.kinks.decide(np.where(held, np.inf, np.minimum(part, 1.0 - part)), whole)
     return np.asarray(whole + np.where(flips, np.where(part < 0.5, -1.0, 1.0), 0.0))
 
 

@@ -93,7 +93,7 @@ def _joined(reduction: str, flat: Value, here: Array, updates: Value) -> Value:
     if reduction == "mul":
         return p.where(live, p.mul(flat, given), flat)
     gap = given.array - flat.array if reduction == "max" else flat.array - given.array
-    wins = (gap > 0) ^ flat.tape.kinks.decide(np.where(live, np.abs(gap), np.inf))
+    wins = (gap > 0) ^ flat.tape.kinks.decide(np.where(live, np.abs(gap), np.inf), gap > 0)
     return p.where(live & wins, given, flat)
 
 

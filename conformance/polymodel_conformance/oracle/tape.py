@@ -78,18 +78,32 @@ class Kinks:
 
     Attributes:
         distances: for each decision site in the order of evaluation, how far each element is from turning.
+        sides: for each site what the values alone decide, where the site says so.
         flips: for each site the elements to decide the other way; empty to decide by the values.
+        base: sides of the evaluation without noise. The other way is the other side than there: a noisy run that went over by itself
+            is not turned back.
     """
 
     distances: list[Array] = field(default_factory=list)
-    flips: list[Array | None] = field(default_factory=list)
+    sides: list[Array | None] = field(default_factory=list)
+    flips: Sequence[Array | None] = ()
+    base: Sequence[Array | None] = ()
 
-    def decide(self, distance: Array) -> Array:
-        """Which elements to turn, a bool array; records the distance."""
+    def decide(self, distance: Array, side: Array | None = None) -> Array:
+        """Which elements to turn, a bool array; records the distance.
+
+        Args:
+            distance: how far each element is from turning.
+            side: what the values decide, of the same shape; None where nothing is turned.
+        """
         site = len(self.distances)
         self.distances.append(distance)
+        self.sides.append(side)
         flip = self.flips[site] if site < len(self.flips) else None
-        return np.zeros(distance.shape, bool) if flip is None else flip
+        if flip is None:
+            return np.zeros(distance.shape, bool)
+        base = self.base[site] if site < len(self.base) else None
+        return flip if side is None or base is None else flip ^ (side != base)
 
 
 @final
