@@ -124,7 +124,7 @@ def _nearest(t: Tape, mode: str, x: Array, exact: bool) -> Array:
     border = np.rint(x - half) + half
     ulps = 1.0 if t.noise is None else t.noise.accumulator / t.noise.unit  # places are no half precision
     moved = t.rounded(t.rounded(x + 0.5, ulps) - 0.5, ulps)
-    flips = t.kinks.decide(np.where(exact & (x == border), 1.0, np.abs(moved - border)))  # no side: the index is that of x, which has no noise
+    flips = t.kinks.decide(np.where(exact & (x == border), 1.0, np.abs(moved - border)))  # x itself has no noise: no side
     if mode in ("floor", "round_prefer_ceil"):
         index, both = np.floor(x + half), 2 * (border + half) - 1
     else:
