@@ -74,6 +74,11 @@ class Backend(ABC):
         carrier_type = carrier(dtype, self.capabilities().dtypes)
         return "" if carrier_type == dtype else f"it holds {dtype} in {carrier_type} and rounds what every operator returns"
 
+    @final
+    def rounds_products(self, dtype: str) -> str:
+        """What passes/widen.py does, for `instead_of`."""
+        return f"it computes products and convolutions in float32 and rounds what they return to {dtype}"
+
     @abstractmethod
     def threads(self) -> int:
         """Threads that one operator uses now."""

@@ -51,7 +51,7 @@ class MXNetBackend(Backend):
 
     def instead_of(self, dtype: str, device: str) -> str:
         if dtype == "float16" and device == "cpu":
-            return "it computes products and convolutions in float32 and rounds what they return to float16"
+            return self.rounds_products(dtype)
         return super().instead_of(dtype, device)
 
     def threads(self) -> int:

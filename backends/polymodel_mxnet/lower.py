@@ -14,12 +14,22 @@ import numpy as np
 from polymodel.errors import NeedsStaticShape, PolymodelError, Unsupported
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.fuse import fuse
+from polymodel.passes.widen import BROADCASTING, widen
 from polymodel.plan import Node, Plan
 from polymodel.spec import TensorSpec, numpy_dtype
 from polymodel_mxnet.compat import mxnet
 from polymodel_mxnet.dtypes import NAMES, check_dtype
 from polymodel_mxnet.rules import TABLE
-from polymodel_mxnet.symbols import Draw, Symbol, Trace, constant, op, tracing, transpose, variable
+from polymodel_mxnet.symbols import Draw, Symbol, Trace, constant, is_computed, op, tracing, transpose, variable
+
+_GATHERED_IN_HALF = frozenset(
+    "Conv ConvTranspose BatchNormalization LayerNormalization RMSNormalization InstanceNormalization GroupNormalization LRN "
+    "MeanVarianceNormalization LpNormalization AveragePool GlobalAveragePool LpPool CumSum ReduceSum ReduceMean ReduceProd ReduceL1 "
+    "ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp".split()
+)
+"""Operators whose sums MXNet's kernels gather in float16, or that have no kernels for it. Products of matrices: rules/linear.py."""
+_DERIVATIVES_IN_HALF = BROADCASTING | {"Pad", "Expand", "Tile"}
+"""And those whose derivatives are such sums."""
 
 
 @final
@@ -65,6 +75,7 @@ def lower(
     if not all(spec.is_static for spec in plan.inputs.values()):
         raise NeedsStaticShape("MXNet programs are compiled for each input shape")
     plan = fuse(expand_functions(plan, TABLE), TABLE)
+    plan = widen(plan, _GATHERED_IN_HALF | (_DERIVATIVES_IN_HALF if purpose != "predict" else frozenset()), ("float16",))
     for name, spec in plan.inputs.items():
         check_dtype(spec.dtype, f"value {name!r}")
     outside = frozenset((*plan.inputs, *plan.constants))
@@ -157,7 +168,7 @@ def _output(plan: Plan, values: dict[str, Symbol], i: int, detach: int | None) -
     if detach is not None and i >= detach:
         return op("BlockGrad", value)
     made_here = not (name in plan.inputs or name in plan.constants or name in plan.outputs[:i])
-    return value if made_here and value.list_inputs() != [value.name] else op("_copy", value)
+    return value if made_here and is_computed(value) else op("_copy", value)
 
 
 def _empty(spec: TensorSpec) -> Symbol:

@@ -127,6 +127,11 @@ def is_fixed(x: Symbol) -> bool:
     return all(n in trace.fixed or n in trace.constants or n in trace.drawn for n in x.list_inputs())
 
 
+def is_computed(x: Symbol) -> bool:
+    """Whether an operator makes it: it is no variable."""
+    return bool(x.list_inputs() != [x.name])
+
+
 def surely_differentiated(x: Symbol) -> bool:
     """Whether it is made of a value of which a derivative is taken, by operators that all pass derivatives on."""
     return not is_fixed(x) and all(node["op"] in _PASSING for node in json.loads(x.tojson())["nodes"])

@@ -46,9 +46,7 @@ class TensorFlowBackend(Backend):
 
     def instead_of(self, dtype: str, device: str) -> str:
         if device == "cpu":
-            if dtype == "float16":
-                return "its CPU kernels convert each float16 to float32 and back, and grouped convolutions are computed in float32"
-            return ""
+            return self.rounds_products(dtype)
         name = tf.config.list_physical_devices("GPU")[int(device.removeprefix("cuda:"))]
         capability = tf.config.experimental.get_device_details(name).get("compute_capability", (8, 0))
         return "cards before sm_80 convert each bfloat16 to float32 and back" if dtype == "bfloat16" and capability < (8, 0) else ""

@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 from polymodel.errors import PolymodelError, Unsupported
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.fuse import fuse
+from polymodel.passes.widen import BROADCASTING, widen
 from polymodel.plan import Node, Plan
-from polymodel_tensorflow.compat import tf
+from polymodel_tensorflow.compat import gpus, tf
 from polymodel_tensorflow.dtypes import native_dtype
 from polymodel_tensorflow.layout import Layout, Values, choose
 from polymodel_tensorflow.rules import TABLE
@@ -23,6 +24,15 @@ _NOT_FOR_XLA = frozenset(
     {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "LSTM", "GRU", "RNN", "NonZero", "Unique", "Scan"}
 )
 _XLA_FLOATS = frozenset({"float32", "float64"})
+
+_GATHERED_IN_HALF = frozenset(
+    "Linear MatMul Gemm Einsum Conv ConvTranspose LSTM GRU RNN LayerNormalization RMSNormalization InstanceNormalization "
+    "GroupNormalization MeanVarianceNormalization LpNormalization LRN AveragePool GlobalAveragePool LpPool CumSum ReduceSum ReduceMean "
+    "ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp".split()
+)
+"""Operators whose sums TensorFlow's kernels for a CPU gather in half precision, unless the processor has instructions for them."""
+_DERIVATIVES_IN_HALF = BROADCASTING | {"BatchNormalization", "Pad", "Expand", "Tile"}
+"""And those whose derivatives are such sums."""
 
 
 def prepare(plan: Plan, differentiated: Iterable[str] = (), *, derivatives: bool = True) -> Plan:
@@ -36,6 +46,8 @@ def prepare(plan: Plan, differentiated: Iterable[str] = (), *, derivatives: bool
             which has no derivative by the running statistics.
     """
     plan = expand_functions(fuse(plan, TABLE), TABLE)
+    if not gpus():
+        plan = widen(plan, _GATHERED_IN_HALF | _DERIVATIVES_IN_HALF if derivatives else _GATHERED_IN_HALF)
     nodes = (_marked(node, frozenset(differentiated), derivatives) for node in plan.nodes)
     plan = replace(plan, nodes=tuple(nodes))
     for node in plan.nodes:

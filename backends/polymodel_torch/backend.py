@@ -6,7 +6,7 @@ from typing import final
 
 from polymodel.backend import Backend, Capabilities, CompileOptions, Program, Training
 from polymodel.graph import Graph
-from polymodel_torch.compat import default_threads, torch, use_threads
+from polymodel_torch.compat import SLOW_HALVES, default_threads, torch, use_threads
 from polymodel_torch.dtypes import NAMES
 from polymodel_torch.products import prefers_onednn
 from polymodel_torch.program import TorchProgram
@@ -47,7 +47,7 @@ class TorchBackend(Backend):
         if device != "cpu":
             old = dtype == "bfloat16" and torch.cuda.get_device_capability(device) < (8, 0)
             return "cards before sm_80 convert each bfloat16 to float32 and back" if old else ""
-        return "its CPU kernels convert each float16 to float32 and back" if dtype == "float16" else ""
+        return self.rounds_products(dtype) if dtype in SLOW_HALVES else ""
 
     def threads(self) -> int:
         return int(torch.get_num_threads())

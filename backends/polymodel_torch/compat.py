@@ -16,7 +16,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import torch
 
-__all__ = ["default_threads", "deterministic", "torch", "use_tf32", "use_threads"]
+__all__ = ["SLOW_HALVES", "default_threads", "deterministic", "torch", "use_tf32", "use_threads"]
 
 
 def use_tf32(on: bool) -> None:
@@ -39,6 +39,11 @@ def use_threads(count: int) -> None:
     """Set the threads of one operator."""
     if torch.get_num_threads() != count:
         torch.set_num_threads(count)
+
+
+_ASKED = {"bfloat16": "_is_mkldnn_bf16_supported", "float16": "_is_mkldnn_fp16_supported"}
+SLOW_HALVES = frozenset(half for half, name in _ASKED.items() if not getattr(torch.ops.mkldnn, name, bool)())
+"""The half-precision types for which this processor has no instructions that oneDNN uses; both where PyTorch does not say."""
 
 
 _lock = Lock()

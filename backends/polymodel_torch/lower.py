@@ -12,12 +12,21 @@ from polymodel.errors import PolymodelError, Unsupported
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.fuse import fuse
 from polymodel.passes.pool_first import pool_first
+from polymodel.passes.widen import widen
 from polymodel.plan import Node, Plan
-from polymodel_torch.compat import torch
+from polymodel_torch.compat import SLOW_HALVES, torch
 from polymodel_torch.dtypes import NAMES, to_torch
 from polymodel_torch.inplace import overwrite
 from polymodel_torch.rules import TABLE
 from polymodel_torch.rules.table import TRACER
+
+_SEVERAL_TERMS = frozenset({"Max", "Min", "Sum", "Mean"})
+"""Operators that are several native ones, between whose derivatives half precision would be rounded."""
+_GATHERED_IN_HALF = frozenset({"LayerNormalization", "RMSNormalization"})
+"""Operators whose sums PyTorch's kernels for a CPU gather in half precision."""
+_PRODUCTS = frozenset("Linear MatMul Gemm Einsum Conv ConvTranspose LSTM GRU RNN".split())
+"""Operators that oneDNN computes in half precision where the processor has instructions for it; what stands in elsewhere gathers
+some sums in half, and takes four (Conv) to forty (MatMul) times as long as float32."""
 
 
 @final
@@ -50,7 +59,12 @@ def lower(plan: Plan, device: str, prepare: Callable[[Plan], Plan] | None = None
         Unsupported: an operator or element type that this backend lacks.
         NeedsStaticShape: a rule needs a size that is unknown.
     """
-    plan = overwrite(pool_first(fuse(expand_functions(plan, TABLE), TABLE)))
+    plan = fuse(expand_functions(plan, TABLE), TABLE)
+    plan = widen(plan, _SEVERAL_TERMS)
+    if device == "cpu":
+        plan = widen(plan, _GATHERED_IN_HALF)
+        plan = widen(plan, _PRODUCTS, SLOW_HALVES)
+    plan = overwrite(pool_first(plan))
     if prepare is not None:
         plan = prepare(plan)
     _check_dtypes(plan)

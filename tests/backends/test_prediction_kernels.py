@@ -55,3 +55,15 @@ def test_a_rectifier_in_front_of_a_convolution_keeps_nan(backend: str) -> None:
     x[0, :, 4, 4] = np.nan
     y = compile(network(shown=False), backend, "cpu").predict({"x": x})["y"]
     assert np.isnan(y).any()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_stored_statistics_may_be_computed(backend: str) -> None:
+    """MXNet's kernel takes variables for them only."""
+    b = Builder()
+    with b.active():
+        x, m, one = b.input("x", TensorSpec((2, 4, 3, 3))), b.input("m", TensorSpec((4,))), b.constant(np.ones(4, np.float32))
+        b.output("y", b.op("BatchNormalization", x, one, one, b.op("Abs", m), b.op("Exp", m)))
+    m_value = np.arange(4, dtype=np.float32)
+    y = compile(b.finish(), backend, "cpu").predict({"x": np.ones((2, 4, 3, 3), np.float32), "m": m_value})["y"]
+    np.testing.assert_allclose(y[0, :, 0, 0], (1 - m_value) / np.sqrt(np.exp(m_value) + 1e-5) + 1, rtol=1e-5)

@@ -63,6 +63,7 @@ def test_a_graph_without_products_stays() -> None:
     assert mixed_precision(graph, "float16") is graph
 
 
+@pytest.mark.filterwarnings("ignore::polymodel.errors.PrecisionWarning")
 def test_what_a_loss_reads_is_float32() -> None:
     """Also where it works on what a product made: in a phase the loss is a path of its own."""
     x = {"x": pm.TensorSpec(("batch", 4))}

@@ -4,7 +4,7 @@
 it is wrong in float64 with stride and dilation 2, missing in three dimensions, and fails where it wants to reorder a
 weight that lies in the flat array of all parameters. There ConvTranspose is a Conv by the parts of the weight that fall
 on the same places between the strides, whose results are interleaved; with dilations or in three dimensions, a Conv of the
-input with zeros in between. float16 is computed in float32.
+input with zeros in between.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 
 from polymodel import windows
 from polymodel.plan import Node
-from polymodel_mxnet.rules.linear import from_work, to_work, work_type
 from polymodel_mxnet.rules.movement import pad_zero
 from polymodel_mxnet.rules.table import TABLE
 from polymodel_mxnet.symbols import Symbol, concat, constant, cut, op, reshape, transpose
@@ -50,16 +49,14 @@ def conv(node: Node, x: Symbol, weight: Symbol, bias: Symbol = None) -> Symbol:
     if 0 in node.shape(0) or 0 in node.shape(1):
         zero = constant(np.zeros(node.out_shape(), kind))
         return zero if bias is None else op("_npi_add", zero, reshape(bias, (filters, *[1] * len(kernel))))
-    x = to_work(x, kind)
     if any(a != b for a, b in pads):
-        x = pad_zero(x, node.shape(), [(0, 0), (0, 0), *pads], 0.0, work_type(kind))
+        x = pad_zero(x, node.shape(), [(0, 0), (0, 0), *pads], 0.0, kind)
         pads = [(0, 0)] * len(pads)
-    weight, bias = to_work(weight, kind), None if bias is None else to_work(bias, kind)
     geometry = {"stride": strides, "dilate": dilations, "pad": tuple(a for a, _ in pads)}
-    if len(kernel) == 1 and work_type(kind) == "float32":
+    if len(kernel) == 1 and kind == "float32":
         length = node.dim(0, 2) + sum(a + b for a, b in window(node, kernel)[2]) - 2 * geometry["pad"][0]
-        return from_work(_as_rows(node, x, weight, bias, length, geometry), kind)
-    return from_work(convolve(x, weight, bias, kernel, filters, groups, **geometry), kind)
+        return _as_rows(node, x, weight, bias, length, geometry)
+    return convolve(x, weight, bias, kernel, filters, groups, **geometry)
 
 
 def _as_rows(node: Node, x: Symbol, weight: Symbol, bias: Symbol | None, length: int, geometry: dict[str, Ints]) -> Symbol:
@@ -85,7 +82,6 @@ def conv_transpose(node: Node, x: Symbol, weight: Symbol, bias: Symbol = None) -
     dilations = tuple(node.attr("dilations") or (1,) * count)
     out = node.out_shape()[2:]
     full = [(n - 1) * s + (k - 1) * d + 1 for n, k, s, d in zip(node.shape()[2:], kernel, strides, dilations, strict=True)]
-    x, weight = to_work(x, kind), to_work(weight, kind)
     if kind == "float64" or count > 2 or not node.is_const(1):
         dense = max(dilations) == 1 < max(strides) and count < 3
         y = _interleaved(node, x, weight, strides, full) if dense else _stuffed(node, x, weight, strides, dilations)
@@ -94,10 +90,10 @@ def conv_transpose(node: Node, x: Symbol, weight: Symbol, bias: Symbol = None) -
             "_npx_deconvolution", x, weight, kernel=kernel, stride=strides, dilate=dilations, num_filter=filters,
             num_group=groups, no_bias=True,
         )  # fmt: skip
-    y = _fit(node, y, full, out, (node.dim(0, 0), filters), work_type(kind))
+    y = _fit(node, y, full, out, (node.dim(0, 0), filters), kind)
     if bias is not None:
-        y = op("_npi_add", y, reshape(to_work(bias, kind), (filters, *[1] * count)))
-    return from_work(y, kind)
+        y = op("_npi_add", y, reshape(bias, (filters, *[1] * count)))
+    return y
 
 
 def _fit(node: Node, y: Symbol, full: list[int], out: Ints, lead: Ints, kind: str) -> Symbol:
@@ -137,7 +133,7 @@ def _interleaved(node: Node, x: Symbol, weight: Symbol, strides: Ints, full: lis
     groups, count = int(node.attr("group")), len(kernel)
     taps = [-(-k // s) for k, s in zip(kernel, strides, strict=True)]
     beyond = [(0, t * s - k) for t, s, k in zip(taps, strides, kernel, strict=True)]
-    weight = pad_zero(weight, node.shape(1), [(0, 0), (0, 0), *beyond], 0.0, work_type(node.dtype()))
+    weight = pad_zero(weight, node.shape(1), [(0, 0), (0, 0), *beyond], 0.0, node.dtype())
     places = [n for pair in zip(taps, strides, strict=True) for n in pair]
     weight = transpose(reshape(weight, (groups, channels // groups, per_group, math.prod(places))), (0, 2, 1, 3))
     weight = reshape(weight, (groups, per_group * channels // groups, *places))  # MXNet transposes six axes at most
@@ -159,7 +155,7 @@ def _interleaved(node: Node, x: Symbol, weight: Symbol, strides: Ints, full: lis
 
 def _stuffed(node: Node, x: Symbol, weight: Symbol, strides: Ints, dilations: Ints) -> Symbol:
     """A convolution of the input with stride - 1 zeros between elements by the flipped weight."""
-    sizes, kind = list(node.shape()), work_type(node.dtype())
+    sizes, kind = list(node.shape()), node.dtype()
     for axis, stride in enumerate(strides, 2):
         if stride > 1:
             x = _spread(x, sizes, axis, stride, kind)

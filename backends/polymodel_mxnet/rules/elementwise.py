@@ -14,7 +14,7 @@ from polymodel.feeds import is_float
 from polymodel.plan import Node
 from polymodel_mxnet.rules.integers import integer_power, truncated_quotient
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, broadcast, cast, current_trace, op, reshape, select, spread, total, transpose
+from polymodel_mxnet.symbols import Symbol, broadcast, cast, current_trace, is_computed, op, reshape, select, spread, total, transpose
 
 _UNARY = {
     "Neg": (6, "_npi_negative"),
@@ -102,18 +102,14 @@ def add(node: Node, a: Symbol, b: Symbol) -> Symbol:
         whole, part = node.shape(i), node.shape(1 - i)
         rows = whole[: len(whole) - len(part)]
         trained = node.input_names[1 - i] not in current_trace().fixed and current_trace().purpose != "predict"
-        if trained and rows and whole[len(rows) :] == part and math.prod(rows) >= _MANY_ROWS and _is_computed(x):
+        if trained and rows and whole[len(rows) :] == part and math.prod(rows) >= _MANY_ROWS and is_computed(x):
             size = math.prod(part)
             return op("elemwise_add", x, reshape(spread(reshape(y, (size,)), math.prod(rows), size), whole))
-    same = node.shape(0) == node.shape(1) and _is_computed(a) and _is_computed(b)
+    same = node.shape(0) == node.shape(1) and is_computed(a) and is_computed(b)
     return op("elemwise_add" if same else "_npi_add", a, b)
 
 
 _MANY_ROWS = 8  # from which on a sum over rows by a product pays
-
-
-def _is_computed(x: Symbol) -> bool:
-    return bool(x.list_inputs() != [x.name])
 
 
 @TABLE.rule("Add", since=7)

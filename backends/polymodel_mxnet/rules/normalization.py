@@ -17,7 +17,21 @@ from polymodel.plan import Node
 from polymodel.spec import TensorSpec
 from polymodel_mxnet.rules.movement import pad_zero
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, cast, constant, current_trace, cut, mean, op, repeat, reshape, select, spread, total
+from polymodel_mxnet.symbols import (
+    Symbol,
+    cast,
+    constant,
+    current_trace,
+    cut,
+    is_computed,
+    mean,
+    op,
+    repeat,
+    reshape,
+    select,
+    spread,
+    total,
+)
 
 Axes = tuple[int, ...]
 
@@ -45,14 +59,19 @@ def batch_normalization(
     node: Node, x: Symbol, scale: Symbol, bias: Symbol, running_mean: Symbol, running_var: Symbol
 ) -> Symbol | tuple[Symbol, Symbol, Symbol]:
     kinds = {node.dtype(i) for i in range(5)}
-    if node.rank() < 2 or "float16" in kinds or len(kinds) > 1:
+    if node.rank() < 2 or len(kinds) > 1:
         return _composed_batch_norm(node, x, scale, bias, running_mean, running_var)
     if node.attr("training_mode"):
         if current_trace().purpose == "step":
             return _training_batch_norm(node, x, scale, bias, running_mean, running_var)
-    elif set(node.input_names[3:5]) <= current_trace().fixed or current_trace().purpose == "predict":
+    elif not any(map(is_computed, (running_mean, running_var))) and _are_fixed(node, 3, 4):  # the kernel takes variables only
         return _batch_norm(node, x, scale, bias, running_mean, running_var, use_global_stats=True)
     return _composed_batch_norm(node, x, scale, bias, running_mean, running_var)
+
+
+def _are_fixed(node: Node, *inputs: int) -> bool:
+    """Whether nobody takes a derivative of some inputs."""
+    return current_trace().purpose == "predict" or {node.input_names[i] for i in inputs} <= current_trace().fixed
 
 
 def _batch_norm(node: Node, *inputs: Symbol, **attributes: Any) -> Any:
@@ -79,24 +98,24 @@ def _momentum(node: Node) -> tuple[float, float]:
 def _composed_batch_norm(
     node: Node, x: Symbol, scale: Symbol, bias: Symbol, running_mean: Symbol, running_var: Symbol
 ) -> Symbol | tuple[Symbol, Symbol, Symbol]:
-    kind, work = node.dtype(), "float32" if node.dtype() == "float16" else node.dtype()
-    x, scale, bias = (_to(v, node.dtype(i), work) for i, v in enumerate((x, scale, bias)))
+    kind = node.dtype()
+    scale, bias = (_to(v, node.dtype(i), kind) for i, v in ((1, scale), (2, bias)))
     epsilon = float(node.attr("epsilon"))
     statistics = node.dtype(3)
     axis = 1 if node.rank() > 1 else 0
-    center, variance = (_to(v, statistics, work) for v in (running_mean, running_var))
+    center, variance = (_to(v, statistics, kind) for v in (running_mean, running_var))
     if node.attr("training_mode"):
         axes = tuple(a for a in range(node.rank()) if a != axis)
-        of = TensorSpec(node.shape(), work)
+        of = TensorSpec(node.shape(), kind)
         batch = mean(x, axes, of=of)
         spread = mean(op("_npi_square", op("_npi_subtract", x, batch)), axes, of=of)
         keep, share = _momentum(node)
-        flat = [_to(reshape(v, (node.dim(0, axis),)), work, statistics) for v in (batch, spread)]
+        flat = [_to(reshape(v, (node.dim(0, axis),)), kind, statistics) for v in (batch, spread)]
         new = [old * keep + value * share for old, value in zip((running_mean, running_var), flat, strict=True)]
     else:
         batch, spread, new = _along(node, center, axis), _along(node, variance, axis), []
     y = op("_npi_subtract", x, batch) * (_along(node, scale, axis) * _inverse_root(spread, epsilon))
-    y = _to(op("_npi_add", y, _along(node, bias, axis)), work, kind)
+    y = op("_npi_add", y, _along(node, bias, axis))
     return (y, new[0], new[1]) if new else y
 
 
@@ -112,11 +131,10 @@ def layer_normalization(node: Node, x: Symbol, scale: Symbol, bias: Symbol = Non
     if plain and not node.has_output(1) and not node.has_output(2):
         fast = _layer_norm if current_trace().purpose == "predict" else _row_norm
         return reshape(fast(node, x, scale, bias, int(np.prod(shape[:axis])), size), shape)
-    work = "float32" if kind == "float16" else kind
     axes = tuple(range(axis, len(shape)))
-    y, center, inverse = standardize(_to(x, kind, work), axes, float(node.attr("epsilon")), TensorSpec(shape, work))
-    y = op("_npi_multiply", _to(y, work, kind), scale)
-    shown = [_to(s, work, node.outputs[i].dtype) if node.has_output(i) else None for i, s in ((1, center), (2, inverse))]
+    y, center, inverse = standardize(x, axes, float(node.attr("epsilon")), TensorSpec(shape, kind))
+    y = op("_npi_multiply", y, scale)
+    shown = [_to(s, kind, node.outputs[i].dtype) if node.has_output(i) else None for i, s in ((1, center), (2, inverse))]
     return (y if bias is None else op("_npi_add", y, bias)), *shown
 
 
@@ -160,11 +178,9 @@ def rms_normalization(node: Node, x: Symbol, scale: Symbol) -> Symbol:
     kind, axis, shape = node.dtype(), node.axis(), node.shape()
     if kind == "float32" and node.shape(1) == shape[axis:] and 0 not in shape:
         return reshape(_rms_of_rows(node, x, scale, math.prod(shape[:axis]), math.prod(shape[axis:])), shape)
-    work = "float32" if kind == "float16" else kind
-    y = _to(x, kind, work)
-    squares = mean(op("_npi_square", y), tuple(range(axis, node.rank())), of=TensorSpec(node.shape(), work))
+    squares = mean(op("_npi_square", x), tuple(range(axis, node.rank())), of=node.spec(0))
     inverse = _inverse_root(squares, float(node.attr("epsilon")))
-    return op("_npi_multiply", _to(op("_npi_multiply", y, inverse), work, kind), scale)
+    return op("_npi_multiply", op("_npi_multiply", x, inverse), scale)
 
 
 def _rms_of_rows(node: Node, x: Symbol, scale: Symbol, rows: int, size: int) -> Symbol:
@@ -178,13 +194,10 @@ def _rms_of_rows(node: Node, x: Symbol, scale: Symbol, rows: int, size: int) -> 
 
 @TABLE.rule("InstanceNormalization", since=6)
 def instance_normalization(node: Node, x: Symbol, scale: Symbol, bias: Symbol) -> Symbol:
-    kind = node.dtype()
-    work = "float32" if kind == "float16" else kind
-    if kind == "float32" and 0 not in node.shape():
+    if node.dtype() == "float32" and 0 not in node.shape():
         return _norm_of_rows(node, x, scale, bias, node.dim(0, 1))
-    axes, of = tuple(range(2, node.rank())), TensorSpec(node.shape(), work)
-    y, _, _ = standardize(_to(x, kind, work), axes, float(node.attr("epsilon")), of)
-    return op("_npi_add", op("_npi_multiply", _to(y, work, kind), _along(node, scale)), _along(node, bias))
+    y, _, _ = standardize(x, tuple(range(2, node.rank())), float(node.attr("epsilon")), node.spec(0))
+    return op("_npi_add", op("_npi_multiply", y, _along(node, scale)), _along(node, bias))
 
 
 @TABLE.rule("GroupNormalization", since=21)
@@ -192,11 +205,9 @@ def group_normalization(node: Node, x: Symbol, scale: Symbol, bias: Symbol) -> S
     kind, shape, groups = node.dtype(), node.shape(), int(node.attr("num_groups"))
     if kind == "float32" and 0 not in shape:
         return _norm_of_rows(node, x, scale, bias, groups)
-    work = "float32" if kind == "float16" else kind
-    of = TensorSpec((shape[0], groups, math.prod(shape[1:]) // groups), work)
-    y, _, _ = standardize(reshape(_to(x, kind, work), (shape[0], groups, -1)), (2,), float(node.attr("epsilon")), of)
-    y = _to(reshape(y, shape), work, kind)
-    return op("_npi_add", op("_npi_multiply", y, _along(node, scale)), _along(node, bias))
+    of = TensorSpec((shape[0], groups, math.prod(shape[1:]) // groups), kind)
+    y, _, _ = standardize(reshape(x, (shape[0], groups, -1)), (2,), float(node.attr("epsilon")), of)
+    return op("_npi_add", op("_npi_multiply", reshape(y, shape), _along(node, scale)), _along(node, bias))
 
 
 @TABLE.rule("LRN", since=1)

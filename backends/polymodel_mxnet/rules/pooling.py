@@ -18,7 +18,7 @@ from polymodel.plan import Node
 from polymodel_mxnet.rules.convolution import Ints, window
 from polymodel_mxnet.rules.movement import pad_zero
 from polymodel_mxnet.rules.table import TABLE
-from polymodel_mxnet.symbols import Symbol, cast, constant, current_trace, mean, op, reshape
+from polymodel_mxnet.symbols import Symbol, cast, constant, current_trace, is_computed, mean, op, reshape
 
 
 @final
@@ -88,7 +88,7 @@ def _pooling(x: Symbol, kind: str, geometry: Geometry, pad: Ints, **more: Any) -
 def _computed(x: Symbol) -> Symbol:
     """A copy of a value from outside. Parameters are views into one array: of a view the kernel that computes a maximum
     leaves no places for the kernel of its derivative, which then reads whatever lies there."""
-    return op("_copy", x) if current_trace().purpose != "predict" and x.list_inputs() == [x.name] else x
+    return op("_copy", x) if current_trace().purpose != "predict" and not is_computed(x) else x
 
 
 @TABLE.rule("MaxPool", since=1)

@@ -12,7 +12,7 @@ from typing import Any
 
 from polymodel import windows
 from polymodel.plan import Node
-from polymodel_tensorflow.compat import gpus, tf
+from polymodel_tensorflow.compat import tf
 from polymodel_tensorflow.rules.table import TABLE, never_empty
 
 Pads = list[tuple[int, int]]
@@ -44,9 +44,6 @@ def convolve(x: Any, w: Any, strides: list[int], dilations: list[int], pads: Pad
         return y[:, 0]
     if any(s > 1 for s in strides) and any(d > 1 for d in dilations):
         w, dilations = _spread(w, dilations), [1] * len(dilations)
-    if x.dtype in (tf.float16, tf.bfloat16) and not gpus() and (groups > 1 or len(strides) == 3):  # which gather sums in half
-        wide = convolve(tf.cast(x, tf.float32), tf.cast(w, tf.float32), strides, dilations, pads, groups)
-        return tf.cast(wide, x.dtype)
     if groups == 1:
         return _plain(x, w, strides, dilations, pads)
     if groups == x.shape[-1] and len(strides) == 2 and strides[0] == strides[1]:

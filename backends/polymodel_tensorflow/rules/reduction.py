@@ -19,10 +19,7 @@ _NARROW = frozenset({"int8", "int16", "uint8"})
 
 
 def _wide(node: Node, x: Any) -> Any:
-    """Integers are reduced in 32 bits or more: TensorFlow lacks kernels for narrow ones. Sums of half precision are gathered in
-    float32: its own kernels on a CPU gather them in half."""
-    if node.dtype() in ("float16", "bfloat16") and node.op_type not in ("ReduceMax", "ReduceMin"):
-        return tf.cast(x, tf.float32)
+    """Integers are reduced in 32 bits or more: TensorFlow lacks kernels for narrow ones."""
     return tf.cast(x, tf.int64) if node.dtype() in _NARROW else x
 
 
