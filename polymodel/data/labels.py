@@ -15,6 +15,8 @@ def as_label(label: float | np.ndarray, kind: Literal["int", "float"]) -> np.nda
     Raises:
         DataError: a class is no whole number.
     """
+    if kind == "int" and isinstance(label, float) and label.is_integer():
+        return np.array(label, np.int64)
     found = np.asarray(label, np.float32)
     found = found[0] if found.shape == (1,) else found
     if kind == "float":
