@@ -26,7 +26,7 @@ _GATHERED_IN_HALF = frozenset({"LayerNormalization", "RMSNormalization"})
 """Operators whose sums PyTorch's kernels for a CPU gather in half precision."""
 _PRODUCTS = frozenset("Linear MatMul Gemm Einsum Conv ConvTranspose LSTM GRU RNN".split())
 """Operators that oneDNN computes in half precision where the processor has instructions for it; what stands in elsewhere gathers
-some sums in half, and takes four (Conv) to forty (MatMul) times as long as float32."""
+some sums in half, and takes many times as long as float32 (tests/backends/torch/test_halves.py)."""
 
 
 @final
