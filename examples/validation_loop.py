@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> list[float]:
     folder = options.folder or Path(tempfile.mkdtemp())
     train, held = samples(options.quick)
     image = train[0].shape[-1]
-    model = pm.models.build("digits_cnn") if options.quick else pm.models.build("lenet5", image=image)
+    model = pm.models.build("digits_cnn") if options.quick else pm.models.build("lenet", channels=1, image=image)
     trainer = pm.Trainer(model, "cross_entropy", pm.optim.Adam(2e-3), metrics=["accuracy"], backend=options.backend)
     newest = checkpoint.latest(folder)
     if newest is not None:
