@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 from types import ModuleType
@@ -48,10 +49,8 @@ def decode(content: bytes, channels: int, where: str) -> np.ndarray:
     image = pillow()
     plain = _plain_jpeg(content)
     if plain[0] == MODES[channels] and math.prod(plain[1]) <= (image.MAX_IMAGE_PIXELS or 0):
-        try:
+        with contextlib.suppress(Exception):  # of a damaged file the longer way says what it is
             return to_array(image.frombytes(*plain, content, "jpeg", MODES[channels], ""))
-        except (ValueError, OSError):
-            pass  # damaged: the longer way says how
     try:
         with image.open(io.BytesIO(content)) as opened:
             return to_array(opened if opened.mode == MODES[channels] else opened.convert(MODES[channels]))

@@ -2,7 +2,7 @@
 
 1. Each half-precision input of such a call is cast to float32, each half-precision output back: what is stored is rounded once,
    what is added up inside, forward and backward, is not. A value is cast once, however many calls read it.
-2. A constant is cast here, so that rules still know its value.
+2. A constant is cast here, so that rules still know its value; what nobody reads any more is dropped.
 3. Which operators they are the backend says. Of those that broadcast, whose derivatives are sums over what was repeated, a call is
    meant that repeats something.
 """
@@ -16,6 +16,7 @@ from typing import final
 import numpy as np
 
 from polymodel.inference import schema
+from polymodel.passes.specialize import prune
 from polymodel.plan import Node, Plan
 from polymodel.spec import TensorSpec, onnx_dtype
 
@@ -43,7 +44,7 @@ def widen(plan: Plan, operators: Collection[str], halves: Collection[str] = HALV
             made.widened(node)
         else:
             made.nodes.append(node)
-    return replace(plan, nodes=tuple(made.nodes), specs=made.specs, constants=made.constants)
+    return prune(replace(plan, nodes=tuple(made.nodes), specs=made.specs, constants=made.constants))
 
 
 def _is_meant(node: Node, operators: Collection[str], halves: Collection[str]) -> bool:

@@ -21,6 +21,22 @@ def pictures(count: int, size: int = 12, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), np.uint8)
 
 
+@pytest.mark.parametrize("label", [1.5, 1e30, float("inf"), float("nan"), np.array([2.0, 1e30], np.float32)], ids=str)
+def test_what_is_no_class_is_refused(label: float | np.ndarray) -> None:
+    from polymodel.data.labels import as_label
+
+    with pytest.raises(DataError, match="is no class: expected a whole number below"):
+        as_label(label, "int")
+
+
+@pytest.mark.parametrize("label", [3.0, -1.0, 2.0**40, np.array([7.0], np.float32)], ids=str)
+def test_a_class_is_a_whole_number(label: float | np.ndarray) -> None:
+    from polymodel.data.labels import as_label
+
+    found = as_label(label, "int")
+    assert (found.shape, found.dtype, int(found)) == ((), np.int64, int(np.asarray(label).reshape(())))
+
+
 def labels_of(dataset: RecordDataset) -> list[int]:
     return [int(dataset[i][1]) for i in range(len(dataset))]
 
