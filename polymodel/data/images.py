@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
-import math
 from types import ModuleType
 from typing import Any
 
@@ -47,10 +47,8 @@ def decode(content: bytes, channels: int, where: str) -> np.ndarray:
         CorruptSample: it is none, or damaged.
     """
     image = pillow()
-    plain = _plain_jpeg(content)
-    if plain[0] == MODES[channels] and math.prod(plain[1]) <= (image.MAX_IMAGE_PIXELS or 0):
-        with contextlib.suppress(Exception):  # of a damaged file the longer way says what it is
-            return to_array(image.frombytes(*plain, content, "jpeg", MODES[channels], ""))
+    if (decoded := _jpeg(content, channels, image.MAX_IMAGE_PIXELS or 0)) is not None:
+        return decoded
     try:
         with image.open(io.BytesIO(content)) as opened:
             return to_array(opened if opened.mode == MODES[channels] else opened.convert(MODES[channels]))
@@ -58,33 +56,33 @@ def decode(content: bytes, channels: int, where: str) -> np.ndarray:
         raise CorruptSample(where, f"no image of {len(content)} bytes can be read: {error}") from error
 
 
-_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
-"""Markers of the frames that libjpeg decodes as they come: baseline, extended, progressive."""
-
-_TABLES = frozenset({0xC4, 0xDB, 0xDD, 0xFE})
-"""Huffman and quantization tables, restart interval, comment; 0xE0 to 0xEF are applications' own."""
+_SPACES = {("Gray", 1): "GRAY", ("YCbCr", 3): "RGB", ("RGB", 3): "RGB"}
+"""Colour spaces of JPEG files, with the channels that are asked for: those that Pillow does not convert after decoding."""
 
 
-def _plain_jpeg(content: bytes) -> tuple[str, tuple[int, int]]:
-    """Pillow's mode and the size (width, height) of a grey or colour JPEG file of 8 bits; no mode for anything else.
+@functools.cache
+def _turbo() -> ModuleType | None:
+    try:
+        import simplejpeg
+    except ImportError:
+        return None
+    return simplejpeg
 
-    Reading a small image, Pillow spends more time on the headers than libjpeg on the image, which reads them again: ITU-T T.81,
-    annex B.
+
+def _jpeg(content: bytes, channels: int, limit: int) -> np.ndarray | None:
+    """A JPEG file of at most `limit` pixels; None of anything else, of a damaged file too.
+
+    Reading a small image, Pillow spends more time on headers and copies than libjpeg-turbo on decoding, which simplejpeg calls as well.
     """
-    nothing, at = ("", (0, 0)), 2
-    if content[:2] != b"\xff\xd8":
-        return nothing
-    while at + 10 <= len(content) and content[at] == 0xFF:
-        marker, length = content[at + 1], int.from_bytes(content[at + 2 : at + 4], "big")
-        if marker in _FRAMES:
-            precision, components = content[at + 4], content[at + 9]
-            height, width = (int.from_bytes(content[i : i + 2], "big") for i in (at + 5, at + 7))
-            mode = {1: "L", 3: "RGB"}.get(components, "") if precision == 8 and height and width else ""
-            return mode, (width, height)
-        if not (marker in _TABLES or 0xE0 <= marker <= 0xEF) or length < 2:
-            return nothing
-        at += 2 + length
-    return nothing
+    library = _turbo()
+    if library is None or content[:2] != b"\xff\xd8":
+        return None
+    with contextlib.suppress(ValueError):
+        height, width, space, _ = library.decode_jpeg_header(content)
+        if (space, channels) in _SPACES and height * width <= limit:
+            decoded: np.ndarray = library.decode_jpeg(content, _SPACES[space, channels])
+            return decoded
+    return None
 
 
 def encode(array: np.ndarray, kind: str = "PNG", quality: int = 95) -> bytes:

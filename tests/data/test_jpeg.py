@@ -72,8 +72,9 @@ def test_headers_with_a_bit_turned_give_what_pillow_gives(monkeypatch: pytest.Mo
     damaged = [bytearray(content) for _ in range(2, 400)]
     for at, one in enumerate(damaged, 2):
         one[at % len(content)] ^= 1 << (at % 8)
+    assert images._turbo() is not None
     short = [outcome(bytes(one)) for one in damaged]
-    monkeypatch.setattr(images, "_plain_jpeg", lambda content: ("", (0, 0)))
+    monkeypatch.setattr(images, "_turbo", lambda: None)
     long = [outcome(bytes(one)) for one in damaged]
     assert any(x is None for x in long)
     for at, (a, b) in enumerate(zip(short, long, strict=True), 2):
