@@ -30,7 +30,8 @@ def train(backend: str, folder: Path, start: Path | None) -> dict[str, Any]:
         folder: where the checkpoint half-way, the artifact and the figures go.
         start: a checkpoint of another backend to continue; None to start afresh.
     """
-    from polymodel import config_file, experiment
+    from polymodel.config import experiment
+    from polymodel.config import file as config_file
     from polymodel.errors import PolymodelError
 
     config = config_file.read(CONFIG)

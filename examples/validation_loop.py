@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import polymodel as pm
-from polymodel import checkpoint
+from polymodel.training import checkpoint
 
 Arrays = tuple[np.ndarray, np.ndarray]
 

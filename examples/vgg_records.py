@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from polymodel import config_file, experiment
 from polymodel.cli.training_run import run
+from polymodel.config import experiment
+from polymodel.config import file as config_file
 from polymodel.data import write_images
 
 CONFIG = Path(__file__).with_name("vgg_records.yaml")

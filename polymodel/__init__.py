@@ -14,9 +14,9 @@ _PUBLIC = {
     "TensorSpec": "polymodel.spec",
     "Graph": "polymodel.graph",
     "Model": "polymodel.model",
-    "Trainer": "polymodel.trainer",
-    "TrainStep": "polymodel.train_step",
-    "Phase": "polymodel.phase",
+    "Trainer": "polymodel.training.trainer",
+    "TrainStep": "polymodel.training.train_step",
+    "Phase": "polymodel.training.phase",
     "CompileOptions": "polymodel.backend",
     "Training": "polymodel.backend",
     "Program": "polymodel.backend",
@@ -77,11 +77,11 @@ if TYPE_CHECKING:
     from polymodel.graph import Graph
     from polymodel.model import Model
     from polymodel.onnx_interface import onnx_backend
-    from polymodel.phase import Phase
     from polymodel.registry import backends, compile, get_backend
     from polymodel.spec import TensorSpec
-    from polymodel.train_step import TrainStep
-    from polymodel.trainer import Trainer
+    from polymodel.training.phase import Phase
+    from polymodel.training.train_step import TrainStep
+    from polymodel.training.trainer import Trainer
     from polymodel_conformance.comparison.run import compare
 
 

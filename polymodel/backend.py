@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import final
 
-from polymodel.accumulation import Accumulation
-from polymodel.carriers import carrier
-from polymodel.cutting import batch_dim
-from polymodel.devices import check_device, check_devices
 from polymodel.errors import ConfigError, DeviceUnavailable, Unsupported
 from polymodel.feeds import check_inputs, is_float
 from polymodel.graph import Graph
 from polymodel.optim.gather import gathering
 from polymodel.options import Capabilities, CompileOptions, Training
+from polymodel.passes.carriers import carrier
 from polymodel.program import Gradients, Predict, Program, Step, Update
-from polymodel.replicas import Replicas
 from polymodel.rules import RuleTable
 from polymodel.stored import Arrays
+from polymodel.training.accumulation import Accumulation
+from polymodel.training.cutting import batch_dim
+from polymodel.training.devices import check_device, check_devices
+from polymodel.training.replicas import Replicas
 
 __all__ = [
     "Arrays",

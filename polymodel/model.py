@@ -12,7 +12,6 @@ import numpy as np
 from polymodel import random
 from polymodel.builder import Builder
 from polymodel.errors import GraphError
-from polymodel.goal import LOSS, Goal, LossLike, MetricLike, make_goal
 from polymodel.graph import Graph
 from polymodel.nn.build import build, drop_unused
 from polymodel.nn.init import Initializer
@@ -23,14 +22,15 @@ from polymodel.passes.differentiable import check_differentiable
 from polymodel.passes.randomness import reproducible
 from polymodel.passes.training_mode import training_mode
 from polymodel.spec import TensorSpec
+from polymodel.training.goal import LOSS, Goal, LossLike, MetricLike, make_goal
 
 if TYPE_CHECKING:
     import os
 
     import onnx
 
+    from polymodel.artifact.trainable import TrainableReport
     from polymodel.summary import Summary
-    from polymodel.trainable import TrainableReport
 
 
 @final
@@ -130,7 +130,7 @@ class Model:
             >>> file = pm.Model(body, {"x": TensorSpec(("batch", 3))}, ["y"]).graph.proto()
             >>> model = Model.from_onnx(file, replace_head="1.Relu.out", head=2, trainable="none")
         """
-        from polymodel import finetune
+        from polymodel.artifact import finetune
 
         graph = finetune.read(source, trainable, fix or {}, dynamic_batch)
         graph, new = finetune.rebuild(graph, outputs, replace_head, head, attach or {}, seed)
@@ -269,7 +269,7 @@ class Model:
         """The graph with losses, penalties and metrics behind it, with the current values.
 
         Args:
-            goal: what is added; see polymodel.goal.make_goal.
+            goal: what is added; see polymodel.training.goal.make_goal.
             training: as training_graph, else as inference_graph.
             randomness: as for training_graph.
         """
@@ -287,7 +287,7 @@ class Model:
     @property
     def trainable_report(self) -> TrainableReport:
         """Every stored tensor with its shape, its role and the reason for it; printing it shows a table."""
-        from polymodel.trainable import trainable_report
+        from polymodel.artifact.trainable import trainable_report
 
         return trainable_report(self)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import final
 
-from polymodel.accumulation import Accumulation
 from polymodel.graph import Graph
 from polymodel.optim.base import Optimizer
 from polymodel.optim.clip import Clip
-from polymodel.precision import LossScaling
+from polymodel.training.accumulation import Accumulation
+from polymodel.training.precision import LossScaling
 
 
 @final
@@ -76,7 +76,7 @@ class Capabilities:
     """What a backend can hold and do; the rest is refused by name.
 
     Attributes:
-        dtypes: element types that its programs hold; others are carried in wider ones of them (carriers.py).
+        dtypes: element types that its programs hold; others are carried in wider ones of them (passes/carriers.py).
         compile: values of CompileOptions.compile that it knows, besides "auto".
         dynamic_sizes: whether a program may hold sizes that are known only once they are computed.
         cuda: whether it has code for CUDA devices.

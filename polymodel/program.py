@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, final
 
 import numpy as np
 
-from polymodel.accumulation import Parts
-from polymodel.carried import check_trainable, compile_carried, compile_carried_step
 from polymodel.errors import GraphError, NeedsHost, NeedsStaticShape, ShapeError
 from polymodel.feeds import check_cotangent, check_inputs, is_float
 from polymodel.graph import Graph
+from polymodel.host.replay import ByTurns
+from polymodel.host.turns import check_compilable, float_settings, is_setting
 from polymodel.optim.gather import SUM
 from polymodel.optim.update_graph import update_graph
 from polymodel.options import CompileOptions, Training
+from polymodel.passes.carried import check_trainable, compile_carried, compile_carried_step
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.specialize import required_inputs, required_values, specialize
 from polymodel.plan import Plan
-from polymodel.precision import SCALE, Scaler
-from polymodel.replay import ByTurns
-from polymodel.replicas import Replicas
 from polymodel.spec import TensorSpec, bind_dims, numpy_dtype, spec_of_array
 from polymodel.stored import Arrays, Stored
-from polymodel.turns import check_compilable, float_settings, is_setting
+from polymodel.training.accumulation import Parts
+from polymodel.training.precision import SCALE, Scaler
+from polymodel.training.replicas import Replicas
 
 if TYPE_CHECKING:
     from polymodel.backend import Backend
@@ -289,7 +289,7 @@ class Program(Stored):
         """The compiled function for some outputs, and what to feed it.
 
         One function for all sizes where the rules allow it; else one for each combination of sizes; else, where an
-        operator takes axes or counts from outside, one for each value of those; else NeedsHost: see turns.py. Arrays without
+        operator takes axes or counts from outside, one for each value of those; else NeedsHost: see host/turns.py. Arrays without
         elements get a function for their sizes: kernels fail on them, and rules avoid those where they know the sizes.
         """
         if key not in self._required:

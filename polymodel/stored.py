@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Self, TypeAlias, final
 
 import numpy as np
 
-from polymodel.carriers import decode, encode_all
 from polymodel.errors import GraphError, Unsupported
 from polymodel.graph import Graph
 from polymodel.optim import slots as slot_table
 from polymodel.options import Training
+from polymodel.passes.carriers import decode, encode_all
 from polymodel.spec import TensorSpec, array_dtype, spec_of_array
 
 if TYPE_CHECKING:

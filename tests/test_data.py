@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import polymodel as pm
-from polymodel import sources
+from polymodel.config import sources
 from polymodel.data import Samples, split
 from polymodel.errors import ConfigError, DataError, ShapeError
 

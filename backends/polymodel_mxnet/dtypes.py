@@ -14,7 +14,7 @@ from polymodel_mxnet.compat import LIB, check_call, mxnet
 
 NAMES = frozenset(["float32", "float64", "float16", "int8", "int32", "int64", "uint8", "bool"])
 """Element types that programs of this backend hold. MXNet 1.9.1 has no int16, uint16, uint32 and uint64, and
-its bfloat16 is cut off instead of rounded; see polymodel/carriers.py."""
+its bfloat16 is cut off instead of rounded; see polymodel/passes/carriers.py."""
 
 
 def check_dtype(name: str, where: str) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from polymodel.graph import Graph
-from polymodel.uses import used_only_as
+from polymodel.passes.uses import used_only_as
 from polymodel_mxnet.compat import LIB, check_call, mxnet
 from polymodel_mxnet.dtypes import check_dtype, to_mxnet, to_numpy, write
 

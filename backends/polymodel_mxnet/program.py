@@ -16,8 +16,8 @@ from polymodel.optim.gather import SUM, gathering
 from polymodel.options import CompileOptions, Training
 from polymodel.passes.specialize import specialize
 from polymodel.plan import Plan
-from polymodel.precision import FINITE, SCALE
 from polymodel.spec import bind_dims
+from polymodel.training.precision import FINITE, SCALE
 from polymodel_mxnet import replicas
 from polymodel_mxnet.compat import mxnet, translated, use_threads
 from polymodel_mxnet.dtypes import to_mxnet, to_numpy

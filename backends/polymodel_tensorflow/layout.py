@@ -22,8 +22,8 @@ from typing import Any, TypeAlias, final
 import numpy as np
 
 from polymodel.graph import Graph
+from polymodel.passes.uses import used_only_as
 from polymodel.plan import Node
-from polymodel.uses import used_only_as
 from polymodel_tensorflow.compat import tf
 
 Layout: TypeAlias = tuple[int, ...] | None

@@ -12,8 +12,8 @@ from polymodel.errors import GraphError, ShapeError
 from polymodel.graph import Graph
 from polymodel.optim.gather import SUM
 from polymodel.plan import Plan
-from polymodel.precision import FINITE, SCALE
 from polymodel.spec import TensorSpec, bind_dims, numpy_dtype
+from polymodel.training.precision import FINITE, SCALE
 from polymodel_tensorflow import optimizers, replicas
 from polymodel_tensorflow.compat import tf, use_tf32
 from polymodel_tensorflow.dtypes import native_dtype

@@ -14,7 +14,7 @@ from polymodel.errors import ShapeError
 from polymodel.graph import Graph
 from polymodel.optim.gather import SUM
 from polymodel.plan import Plan
-from polymodel.precision import FINITE, SCALE
+from polymodel.training.precision import FINITE, SCALE
 from polymodel_torch import replicas
 from polymodel_torch.compat import default_threads, deterministic, torch, use_tf32, use_threads
 from polymodel_torch.dtypes import to_numpy, to_torch, torch_dtype

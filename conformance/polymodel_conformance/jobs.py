@@ -17,10 +17,10 @@ from polymodel.graph import Graph, RandomStream
 from polymodel.optim.base import Optimizer
 from polymodel.optim.clip import Clip
 from polymodel.options import Training
-from polymodel.precision import LossScaling
 from polymodel.spec import TensorSpec
+from polymodel.training.precision import LossScaling
 
-_TRUSTED = ("polymodel.optim.", "polymodel.precision", "polymodel_conformance.")
+_TRUSTED = ("polymodel.optim.", "polymodel.training.precision", "polymodel_conformance.")
 
 
 @final

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
-from polymodel.carriers import carrier
+from polymodel.passes.carriers import carrier
 from polymodel_conformance.cases import Case, GraphCase, Outcome, Undecided, ask
 from polymodel_conformance.client import HERE, Answer, Place, Worker
 from polymodel_conformance.compare import Expected

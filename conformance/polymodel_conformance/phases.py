@@ -14,10 +14,10 @@ from polymodel.model import Model
 from polymodel.nn import functional as F
 from polymodel.optim import SGD, Adam, Optimizer
 from polymodel.options import Training
-from polymodel.phase import Phase
-from polymodel.phase_graph import phase_graph
 from polymodel.spec import TensorSpec
 from polymodel.tensor import Tensor
+from polymodel.training.phase import Phase
+from polymodel.training.phase_graph import phase_graph
 
 CODE, SIDE = 5, 6
 IMAGE = TensorSpec(("batch", 1, SIDE, SIDE))

@@ -19,7 +19,7 @@ import onnx
 import onnx_ir as ir
 
 from polymodel.backend import Backend
-from polymodel.carriers import carrier
+from polymodel.passes.carriers import carrier
 from polymodel.registry import get_backend
 from polymodel.spec import dtype_name
 from polymodel.support import BODY, COMPILED, FUNCTION, MISSING, ON_HOST, UNROLLED, support

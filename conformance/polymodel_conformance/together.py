@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from polymodel.graph import Graph
-from polymodel.turns import float_settings, is_setting
+from polymodel.host.turns import float_settings, is_setting
 from polymodel_conformance.cases import Case, GraphCase
 from polymodel_conformance.client import Answer
 from polymodel_conformance.compare import Expected

@@ -22,14 +22,15 @@ from typing import Any, final
 import numpy as np
 import onnx
 
-from polymodel import checkpoint, random
-from polymodel.accumulation import Accumulation
+from polymodel import random
 from polymodel.backend import Backend, Program
 from polymodel.bodies import BODIES
 from polymodel.errors import Unsupported
+from polymodel.host.turns import HOST_OPERATORS
 from polymodel.options import CompileOptions, Training
 from polymodel.registry import get_backend
-from polymodel.turns import HOST_OPERATORS
+from polymodel.training import checkpoint
+from polymodel.training.accumulation import Accumulation
 from polymodel_conformance import augmented
 from polymodel_conformance.jobs import unpack_graph, unpack_rule
 from polymodel_conformance.wire import Closed, Wire

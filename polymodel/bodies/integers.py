@@ -6,8 +6,8 @@ import numpy as np
 
 from polymodel.bodies.rounding import float_bits, float_from_bits
 from polymodel.bodies.table import BODIES, Body
-from polymodel.carriers import INTEGERS, width
 from polymodel.feeds import is_float
+from polymodel.passes.carriers import INTEGERS, width
 from polymodel.plan import Node
 from polymodel.spec import onnx_dtype
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from polymodel.bodies.table import BODIES, Body
-from polymodel.carriers import INTEGERS
 from polymodel.errors import NeedsStaticShape
+from polymodel.passes.carriers import INTEGERS
 from polymodel.plan import Node
 from polymodel.spec import dtype_name
 

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from polymodel.bodies.table import BODIES, Body
-from polymodel.carriers import FLOATS, Float, width
+from polymodel.passes.carriers import FLOATS, Float, width
 from polymodel.plan import Node
 from polymodel.spec import numpy_dtype
 

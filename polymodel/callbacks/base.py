@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from polymodel.fit import Fit
-    from polymodel.history import Row
+    from polymodel.training.fit import Fit
+    from polymodel.training.history import Row
 
 
 class Callback(ABC):  # noqa: B024  every hook may be left out

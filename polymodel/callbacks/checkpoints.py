@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-from polymodel import checkpoint
 from polymodel.callbacks.base import Callback
 from polymodel.callbacks.monitor import Mode, Monitor
 from polymodel.errors import CheckpointError, ConfigError
+from polymodel.training import checkpoint
 
 if TYPE_CHECKING:
-    from polymodel.fit import Fit
-    from polymodel.history import Row
+    from polymodel.training.fit import Fit
+    from polymodel.training.history import Row
 
 _BEST = "best.json"
 

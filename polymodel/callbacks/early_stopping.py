@@ -14,8 +14,8 @@ from polymodel.errors import ConfigError
 from polymodel.optim.average import is_average
 
 if TYPE_CHECKING:
-    from polymodel.fit import Fit
-    from polymodel.history import Row
+    from polymodel.training.fit import Fit
+    from polymodel.training.history import Row
 
 
 @final

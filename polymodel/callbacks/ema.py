@@ -9,7 +9,7 @@ import numpy as np
 from polymodel.callbacks.base import Callback
 
 if TYPE_CHECKING:
-    from polymodel.fit import Fit
+    from polymodel.training.fit import Fit
 
 
 @final

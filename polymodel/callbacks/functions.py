@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 from polymodel.callbacks.base import Callback
 
 if TYPE_CHECKING:
-    from polymodel.fit import Fit
-    from polymodel.history import Row
+    from polymodel.training.fit import Fit
+    from polymodel.training.history import Row
 
 Hook = Callable[[Any], None]
 

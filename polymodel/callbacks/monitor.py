@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, final
 
 from polymodel.errors import ConfigError
-from polymodel.history import from_word, to_word
 from polymodel.losses import LOSSES
+from polymodel.training.history import from_word, to_word
 
 Mode: TypeAlias = Literal["auto", "min", "max"]
 

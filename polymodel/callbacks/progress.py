@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from polymodel.fit import Fit
-    from polymodel.history import Row
+    from polymodel.training.fit import Fit
+    from polymodel.training.history import Row
 
 _PERIOD = 0.1  # seconds between two redraws: a step pays for a look at the clock only
 

@@ -10,7 +10,7 @@ from polymodel.callbacks.base import Callback
 from polymodel.errors import ConfigError
 
 if TYPE_CHECKING:
-    from polymodel.fit import Fit
+    from polymodel.training.fit import Fit
 
 
 @final

@@ -11,8 +11,8 @@ from polymodel.callbacks.base import Callback
 from polymodel.errors import ConfigError
 
 if TYPE_CHECKING:
-    from polymodel.fit import Fit
-    from polymodel.history import Row
+    from polymodel.training.fit import Fit
+    from polymodel.training.history import Row
 
 
 @final

@@ -48,7 +48,7 @@ def bench(
 
       polymodel bench --json > rows.json
     """
-    from polymodel.bench import run_bench, table, terminal_progress
+    from polymodel.bench.run import run_bench, table, terminal_progress
     from polymodel.cli.output import show
     from polymodel.models import REFERENCE
     from polymodel.registry import backends as registered

@@ -47,7 +47,7 @@ def certify(
       polymodel certify --check net.onnx net.onnx.certificate.html
     """
     from polymodel.artifact.load import load_onnx
-    from polymodel.sources import read_inputs
+    from polymodel.config.sources import read_inputs
     from polymodel_conformance.certificate import certify as work
 
     if check:

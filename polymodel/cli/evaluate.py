@@ -36,7 +36,7 @@ def evaluate(
       polymodel evaluate runs/digits-torch --backend mxnet --on validation --checkpoint latest
     """
     from polymodel.cli.run_folder import RunFolder
-    from polymodel.experiment import build_data, build_model, build_trainer
+    from polymodel.config.experiment import build_data, build_model, build_trainer
 
     folder = RunFolder(run)
     config = folder.config()

@@ -72,10 +72,10 @@ def finetune(
 
       polymodel finetune net.onnx --data samples.npz --replace-head features --classes 5 --train "head.*"
     """
-    from polymodel import config_file
-    from polymodel.config import check
+    from polymodel.config import file as config_file
+    from polymodel.config.experiment import build_data, build_model, build_trainer
+    from polymodel.config.run import check
     from polymodel.errors import ConfigError
-    from polymodel.experiment import build_data, build_model, build_trainer
     from polymodel.registry import choose_backend
 
     if data is None and not dry_run:

@@ -12,7 +12,7 @@ from polymodel.cli.errors import reported
 from polymodel.cli.options import BackendNames, Debug, Json, names
 
 if TYPE_CHECKING:
-    from polymodel.inspection import Inspection
+    from polymodel.artifact.inspection import Inspection
 
 
 @reported
@@ -40,9 +40,9 @@ def inspect(
 
       polymodel inspect net.onnx --tensors --backends none
     """
+    from polymodel.artifact.inspection import inspect as look
+    from polymodel.artifact.inspection import tensors_of
     from polymodel.artifact.load import load_onnx
-    from polymodel.inspection import inspect as look
-    from polymodel.inspection import tensors_of
     from polymodel.registry import backends as registered
 
     asked = [] if backends == "none" else names(backends) or _usable(registered())
@@ -75,7 +75,7 @@ def _usable(registered: tuple[str, ...]) -> list[str]:
 
 
 def _facts(found: Inspection) -> None:
-    from polymodel.trainable import ROLES
+    from polymodel.artifact.trainable import ROLES
 
     print(f"{found.path}: {found.file_bytes:,} bytes" + (f" and {found.data_bytes:,} outside" if found.data_bytes else ""))
     opsets = ", ".join(f"{d} {v}" for d, v in found.opsets.items())
@@ -116,8 +116,8 @@ def _operators(found: Inspection, asked: list[str]) -> None:
 
 
 def _weights(found: Inspection) -> None:
+    from polymodel.artifact.trainable import TrainableReport
     from polymodel.cli.output import show
-    from polymodel.trainable import TrainableReport
 
     show(TrainableReport(found.tensors).__rich__())
 

@@ -36,11 +36,11 @@ def predict(
     """
     import numpy as np
 
-    from polymodel import sources
+    from polymodel.config import sources
     from polymodel.data import Samples
-    from polymodel.devices import chosen_devices
     from polymodel.registry import choose_backend
     from polymodel.registry import compile as lower
+    from polymodel.training.devices import chosen_devices
 
     where: tuple[str, list[str] | None] = ("auto", None)
     if source.suffix == ".onnx":

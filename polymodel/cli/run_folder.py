@@ -21,14 +21,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, final
 
-from polymodel import checkpoint, config_file
 from polymodel.callbacks.checkpoints import best
-from polymodel.config import Config
+from polymodel.config import file as config_file
+from polymodel.config.experiment import build_model
+from polymodel.config.run import Config
 from polymodel.errors import ConfigError, TrainingError
-from polymodel.experiment import build_model
 from polymodel.graph import Graph
-from polymodel.matching import match_model
-from polymodel.trainer import Trainer
+from polymodel.training import checkpoint
+from polymodel.training.matching import match_model
+from polymodel.training.trainer import Trainer
 
 _PACKAGES = ("polymodel-ml", "numpy", "onnx", "onnx-ir", "onnxruntime", "safetensors")
 

@@ -44,7 +44,7 @@ def train(
 
       polymodel train examples/digits.yaml --resume --backend tensorflow --output runs/more
     """
-    from polymodel import config_file
+    from polymodel.config import file as config_file
 
     resolved = config_file.read(config, changes or ())
     if print_config:
@@ -52,7 +52,7 @@ def train(
         return
 
     from polymodel.cli.training_run import run
-    from polymodel.experiment import build_data, build_model, build_trainer
+    from polymodel.config.experiment import build_data, build_model, build_trainer
     from polymodel.registry import choose_backend
 
     name = choose_backend(backend, resolved.backend)

@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from polymodel import checkpoint
 from polymodel.callbacks import Lines, StepLines
 from polymodel.cli.output import line, plain
 from polymodel.cli.run_folder import RunFolder
-from polymodel.config import Config
+from polymodel.config.experiment import Splits, build_callbacks
+from polymodel.config.run import Config
 from polymodel.errors import ConfigError
-from polymodel.experiment import Splits, build_callbacks
-from polymodel.trainer import Trainer
+from polymodel.training import checkpoint
+from polymodel.training.trainer import Trainer
 
 
 def run(

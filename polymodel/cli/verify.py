@@ -33,7 +33,7 @@ def verify(
     from polymodel.artifact.load import load_onnx
     from polymodel.artifact.verify import verify as run
     from polymodel.cli.output import show
-    from polymodel.sources import read_inputs
+    from polymodel.config.sources import read_inputs
 
     feeds = None if inputs is None else read_inputs(inputs, list(load_onnx(model).inputs))
     report = run(model, backends=names(backends) or None, inputs=feeds)

@@ -66,7 +66,8 @@ def _turbo() -> ModuleType | None:
         import simplejpeg
     except ImportError:
         return None
-    return simplejpeg
+    library: ModuleType = simplejpeg
+    return library
 
 
 def _jpeg(content: bytes, channels: int, limit: int) -> np.ndarray | None:

@@ -12,9 +12,9 @@ from polymodel import random
 from polymodel.data.dataset import Dataset, Subset
 from polymodel.errors import ConfigError, DataError
 from polymodel.feeds import check_inputs
-from polymodel.goal import TARGET, WEIGHT
 from polymodel.graph import Graph
 from polymodel.spec import numpy_dtype
+from polymodel.training.goal import TARGET, WEIGHT
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 Inputs: TypeAlias = np.ndarray | Arrays

@@ -20,7 +20,7 @@ from polymodel.passes.control_flow import attributes_of, iterations_ahead, key_o
 from polymodel.spec import dtype_name, numpy_dtype
 
 if TYPE_CHECKING:
-    from polymodel.turns import Turns
+    from polymodel.host.turns import Turns
 
 
 @final

@@ -10,12 +10,12 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from polymodel.builder import Builder
 from polymodel.errors import GraphError
-from polymodel.goal import Goal
 from polymodel.graph import Graph
 from polymodel.nn.module import Module, tensors
 from polymodel.nn.trace import Call, Trace
 from polymodel.spec import TensorSpec
 from polymodel.tensor import Tensor
+from polymodel.training.goal import Goal
 
 
 def build(

@@ -8,8 +8,8 @@ import onnx_ir as ir
 
 from polymodel.bodies.rounding import float_bits, float_from_bits
 from polymodel.bodies.table import Body
-from polymodel.carriers import INTEGERS, carrier, is_carried, width
 from polymodel.feeds import is_float
+from polymodel.passes.carriers import INTEGERS, carrier, is_carried, width
 from polymodel.plan import Node
 from polymodel.spec import TensorSpec, dtype_name
 

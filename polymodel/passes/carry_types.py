@@ -24,9 +24,9 @@ import numpy as np
 import onnx_ir as ir
 
 from polymodel.bodies.table import Body, named
-from polymodel.carriers import INTEGERS, carrier, encode, encode_all, is_carried
 from polymodel.passes.carried_casts import CASTS, narrowed, rounded
 from polymodel.passes.carried_uint64 import UNSIGNED, refuse_unknown
+from polymodel.passes.carriers import INTEGERS, carrier, encode, encode_all, is_carried
 from polymodel.passes.specialize import prune
 from polymodel.plan import Node, Plan
 from polymodel.spec import TensorSpec, dtype_name, onnx_dtype

@@ -8,12 +8,12 @@ import numpy as np
 
 import polymodel as pm
 from polymodel import nn
-from polymodel.accumulation import Accumulation
 from polymodel.backend import Backend, Program, Training
 from polymodel.graph import Graph
 from polymodel.optim import SGD
 from polymodel.optim.gather import gathering
-from polymodel.replicas import Replicas
+from polymodel.training.accumulation import Accumulation
+from polymodel.training.replicas import Replicas
 
 
 def check_sharing(backend: Backend, make: Callable[[Graph, int, Training], Program]) -> tuple[Program, Program]:

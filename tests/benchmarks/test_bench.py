@@ -9,8 +9,11 @@ import onnxruntime
 import pytest
 from rich.console import Console
 
-from polymodel import Model, TensorSpec, bench, bench_worker, nn, quiet
+from polymodel import Model, TensorSpec, nn
 from polymodel.artifact.export import export
+from polymodel.bench import quiet
+from polymodel.bench import run as bench
+from polymodel.bench import worker as bench_worker
 from polymodel.errors import ConfigError, UnknownBackend
 from polymodel.models.imported import IMPORTED
 

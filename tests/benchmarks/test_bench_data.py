@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from polymodel import bench_data
+from polymodel.bench import data as bench_data
 
 
 def test_a_row(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from polymodel.artifact.load import load_onnx
-from polymodel.carriers import FLOATS, INTEGERS
+from polymodel.passes.carriers import FLOATS, INTEGERS
 from polymodel.registry import compile
 from polymodel.spec import array_dtype, numpy_dtype, onnx_dtype
 

@@ -13,7 +13,7 @@ import pytest
 from onnx import helper
 
 from polymodel.artifact.load import load_onnx
-from polymodel.carriers import FLOATS, INTEGERS, width
+from polymodel.passes.carriers import FLOATS, INTEGERS, width
 from polymodel.program import Program
 from polymodel.registry import compile
 from polymodel.spec import array_dtype, numpy_dtype, onnx_dtype

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import polymodel as pm
-from polymodel.history import History
+from polymodel.training.history import History
 
 Fit = Callable[..., History]
 

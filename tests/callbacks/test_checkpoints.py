@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from polymodel import checkpoint
 from polymodel.callbacks import Checkpoints
 from polymodel.callbacks.checkpoints import best
 from polymodel.errors import CheckpointError, ConfigError
+from polymodel.training import checkpoint
 
 
 def steps(folder: Path) -> list[int]:

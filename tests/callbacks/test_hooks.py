@@ -23,7 +23,7 @@ from polymodel.callbacks import (
     Timing,
 )
 from polymodel.errors import ConfigError, NonFiniteLoss
-from polymodel.history import History
+from polymodel.training.history import History
 
 RNG = np.random.default_rng(0)
 DATA = RNG.standard_normal((20, 4)).astype(np.float32), RNG.integers(0, 2, 20)

@@ -12,7 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import polymodel as pm
-from polymodel import config_file
+from polymodel.config import file as config_file
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_inspect_asks_only_the_named_backends(net: Path) -> None:
     import sys
 
     code = (
-        "import sys; from polymodel.inspection import inspect; import json; "
+        "import sys; from polymodel.artifact.inspection import inspect; import json; "
         f"found = inspect({str(net)!r}, ['torch']); "
         "print(json.dumps([sorted({'torch', 'tensorflow', 'mxnet'} & set(sys.modules)), found.missing('torch')]))"
     )

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from polymodel import checkpoint, config_file
+from polymodel.config import file as config_file
+from polymodel.training import checkpoint
 
 
 def test_a_run_folder_is_complete(polymodel: Any, work: Path) -> None:

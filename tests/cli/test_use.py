@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from polymodel import checkpoint
+from polymodel.training import checkpoint
 
 
 @pytest.fixture

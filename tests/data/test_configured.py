@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from polymodel import config_file
-from polymodel.config import check
+from polymodel.config import file as config_file
+from polymodel.config.experiment import Splits, build_data, build_model, build_trainer
+from polymodel.config.run import check
 from polymodel.data import Loader, write_images
 from polymodel.data.images import encode
 from polymodel.errors import ConfigError, CorruptSample, DataError
-from polymodel.experiment import Splits, build_data, build_model, build_trainer
 from tests.installed import NAMES, installed
 
 CHAIN = [{"random_crop": {"size": 28, "padding": 2}}, "mirror"]

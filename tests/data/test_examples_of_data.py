@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from polymodel.cli.training_run import run
-from polymodel.config_file import read
-from polymodel.experiment import build_data, build_model, build_trainer
+from polymodel.config.experiment import build_data, build_model, build_trainer
+from polymodel.config.file import read
 from tests.installed import NAMES, installed
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

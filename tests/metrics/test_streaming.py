@@ -14,7 +14,7 @@ import polymodel as pm
 from polymodel import losses, metrics
 from polymodel.builder import Builder
 from polymodel.errors import ConfigError, ShapeError
-from polymodel.means import Means
+from polymodel.training.means import Means
 from tests.installed import NAMES, installed
 
 RNG = np.random.default_rng(0)

@@ -12,10 +12,10 @@ import polymodel as pm
 from polymodel import nn
 from polymodel.backend import Backend, Training
 from polymodel.builder import Builder
-from polymodel.carried import carried_plan
-from polymodel.carriers import carrier, decode, encode, is_carried
 from polymodel.errors import Unsupported
 from polymodel.graph import Graph
+from polymodel.passes.carried import carried_plan
+from polymodel.passes.carriers import carrier, decode, encode, is_carried
 from polymodel.passes.carry_types import carry_types
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.specialize import specialize

@@ -25,9 +25,10 @@ from pathlib import Path
 import numpy as np
 
 import polymodel as pm
-from polymodel import checkpoint, nn
+from polymodel import nn
 from polymodel.callbacks import Checkpoints
 from polymodel.data import ArrayDataset, Loader
+from polymodel.training import checkpoint
 
 SAMPLES, EPOCHS, BATCH = 60, 40, 8
 STEPS = EPOCHS * -(-SAMPLES // BATCH)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import polymodel as pm
-from polymodel import checkpoint, nn
+from polymodel import nn
 from polymodel.callbacks import Checkpoints
 from polymodel.errors import NonFiniteLoss
+from polymodel.training import checkpoint
 
 TrainerMaker = Callable[..., pm.Trainer]
 

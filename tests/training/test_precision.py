@@ -13,9 +13,9 @@ import pytest
 import polymodel as pm
 from polymodel import nn
 from polymodel.callbacks import Checkpoints
-from polymodel.config import check
+from polymodel.config.run import check
 from polymodel.errors import ConfigError, PrecisionWarning, Unsupported
-from polymodel.precision import FINITE, LossScaling, Scaler, get_precision
+from polymodel.training.precision import FINITE, LossScaling, Scaler, get_precision
 
 TrainerMaker = Callable[..., pm.Trainer]
 quiet = pytest.mark.filterwarnings("ignore::polymodel.errors.PrecisionWarning")

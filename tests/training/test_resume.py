@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import polymodel as pm
-from polymodel import checkpoint
 from polymodel.callbacks import Checkpoints, EarlyStopping
 from polymodel.errors import CheckpointError
+from polymodel.training import checkpoint
 
 TrainerMaker = Callable[..., pm.Trainer]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from polymodel.config.sources import read_inputs
 from polymodel.errors import ConfigError
 from polymodel.feeds import check_inputs
 from polymodel.graph import Graph
-from polymodel.sources import read_inputs
 from polymodel.spec import numpy_dtype
 from polymodel_conformance.calibration import limit
 from polymodel_conformance.cases import judged

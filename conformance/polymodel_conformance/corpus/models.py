@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from polymodel import models
-from polymodel.goal import Goal, make_goal
 from polymodel.model import Model
+from polymodel.training.goal import Goal, make_goal
 from polymodel_conformance.corpus.entry import Entry
 
 Rng: TypeAlias = np.random.Generator

@@ -22,9 +22,9 @@ from polymodel.nn import functional as F
 from polymodel.optim import SGD
 from polymodel.options import Training
 from polymodel.passes.mixed_precision import mixed_precision
-from polymodel.precision import LossScaling
 from polymodel.spec import TensorSpec
 from polymodel.tensor import Tensor
+from polymodel.training.precision import LossScaling
 from polymodel_conformance.cases import Case, GraphCase
 from polymodel_conformance.corpus.entry import Entry
 from polymodel_conformance.corpus.generated import FAMILIES

@@ -15,10 +15,10 @@ from typing import final
 import numpy as np
 
 from polymodel import models
-from polymodel.accumulation import Accumulation
 from polymodel.graph import Graph
 from polymodel.optim import SGD, Adam, Optimizer
 from polymodel.options import Training
+from polymodel.training.accumulation import Accumulation
 from polymodel_conformance import cache, phases
 from polymodel_conformance.cases import Call, Case, Outcome, expectations, judged, measured
 from polymodel_conformance.client import Answer

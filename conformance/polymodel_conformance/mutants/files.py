@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from polymodel import checkpoint, models
+from polymodel import models
+from polymodel.training import checkpoint
 from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels.checkpoint import FRESH
 from polymodel_conformance.mutants.mutant import Mutant, Tamper

@@ -1,0 +1,1 @@
+"""Configurations of runs: what may stand in one, reading and writing it, and the objects that it names."""
