@@ -16,15 +16,15 @@ from polymodel.passes.specialize import specialize
 from polymodel.plan import Plan
 from polymodel.spec import bind_dims
 from polymodel_conformance import cache
-from polymodel_conformance.calibration import limit
-from polymodel_conformance.client import HERE, Answer, Place
-from polymodel_conformance.compare import Expected, compare
-from polymodel_conformance.families import RULES, family_of
-from polymodel_conformance.floor import UNITS, Compute, Measured, forward, gradient, linear_spread, measure, unit_of
-from polymodel_conformance.jobs import Job, graph_key
 from polymodel_conformance.oracle import evaluate
 from polymodel_conformance.oracle.table import ORACLE
-from polymodel_conformance.verdict import Comparison, Verdict, worst
+from polymodel_conformance.tolerance.calibration import limit
+from polymodel_conformance.tolerance.compare import Expected, compare
+from polymodel_conformance.tolerance.families import RULES, family_of
+from polymodel_conformance.tolerance.floor import UNITS, Compute, Measured, forward, gradient, linear_spread, measure, unit_of
+from polymodel_conformance.tolerance.verdict import Comparison, Verdict, worst
+from polymodel_conformance.workers.client import HERE, Answer, Place
+from polymodel_conformance.workers.jobs import Job, graph_key
 
 Arrays = Mapping[str, np.ndarray]
 Draw = Callable[[int], Arrays]

@@ -15,8 +15,8 @@ import numpy as np
 
 from polymodel.spec import numpy_dtype
 from polymodel_conformance.cases import Outcome, judged
-from polymodel_conformance.client import Answer
-from polymodel_conformance.compare import Expected
+from polymodel_conformance.tolerance.compare import Expected
+from polymodel_conformance.workers.client import Answer
 
 Change = Callable[[dict[str, np.ndarray]], None]
 
@@ -183,7 +183,7 @@ MADE: tuple[Made, ...] = (*(m for d in ("float64", "float32", "float16", "bfloat
 def empty() -> bool:
     """Whether a run that collects nothing is taken for a failure."""
     from polymodel_conformance.judging import judge_all
-    from polymodel_conformance.report import Report
+    from polymodel_conformance.reporting.report import Report
 
     report = Report("smoke", [1], ["none"])
     judge_all(report, {}, [], quiet=True)

@@ -16,18 +16,18 @@ from typing import Any, final
 
 from polymodel.passes.carriers import carrier
 from polymodel_conformance.cases import Case, GraphCase, Outcome, Undecided, ask
-from polymodel_conformance.client import HERE, Answer, Place, Worker
-from polymodel_conformance.compare import Expected
-from polymodel_conformance.devices import obstacle
-from polymodel_conformance.evidence import keep
-from polymodel_conformance.jobs import Job
-from polymodel_conformance.journal import Journal
 from polymodel_conformance.known_failures import known, settle
 from polymodel_conformance.levels import LEVELS, WHOLE
-from polymodel_conformance.progress import Progress
-from polymodel_conformance.report import ORACLE, Report, Result
+from polymodel_conformance.reporting.evidence import keep
+from polymodel_conformance.reporting.journal import Journal
+from polymodel_conformance.reporting.progress import Progress
+from polymodel_conformance.reporting.report import ORACLE, Report, Result
 from polymodel_conformance.together import MOST, Kind, Together, kind_of, together
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.compare import Expected
+from polymodel_conformance.tolerance.verdict import Verdict
+from polymodel_conformance.workers.client import HERE, Answer, Place, Worker
+from polymodel_conformance.workers.devices import obstacle
+from polymodel_conformance.workers.jobs import Job
 
 _AHEAD = 1 << 28
 """Bytes that the oracle may be ahead of the slowest backend: it goes on to long trainings while that compiles short programs."""

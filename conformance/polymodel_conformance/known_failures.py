@@ -15,7 +15,7 @@ from pathlib import Path
 
 from polymodel.registry import GROUP
 from polymodel_conformance.cases import Outcome
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.verdict import Verdict
 
 AGAIN = "@"
 """Stands in an id between a case and the number of a further draw of it."""

@@ -14,14 +14,14 @@ from typing import Any, final
 import pytest
 
 from polymodel_conformance.cases import Case, Outcome, Undecided, ask
-from polymodel_conformance.client import HERE, Answer, Place, Unavailable, Worker
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.judging import claims
 from polymodel_conformance.known_failures import known, settle
 from polymodel_conformance.levels import LEVELS, PROFILES
 from polymodel_conformance.run import collect
 from polymodel_conformance.selection import Selection
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.verdict import Verdict
+from polymodel_conformance.workers.client import HERE, Answer, Place, Unavailable, Worker
+from polymodel_conformance.workers.jobs import Job
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

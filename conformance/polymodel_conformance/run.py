@@ -20,16 +20,16 @@ import onnx
 
 from polymodel import __version__
 from polymodel_conformance import cache
-from polymodel_conformance.baseline import against, read
-from polymodel_conformance.calibration import calibration
 from polymodel_conformance.cases import Case
-from polymodel_conformance.client import MEMORY, Unavailable, Worker
-from polymodel_conformance.journal import Journal
 from polymodel_conformance.judging import claims, judge_all
 from polymodel_conformance.known_failures import AGAIN
 from polymodel_conformance.levels import LEVELS, PROFILES, WHOLE, cases_of
-from polymodel_conformance.report import Report
+from polymodel_conformance.reporting.baseline import against, read
+from polymodel_conformance.reporting.journal import Journal
+from polymodel_conformance.reporting.report import Report
 from polymodel_conformance.selection import Selection, UsageError
+from polymodel_conformance.tolerance.calibration import calibration
+from polymodel_conformance.workers.client import MEMORY, Unavailable, Worker
 
 ALL = Selection()
 DRAWS = 3

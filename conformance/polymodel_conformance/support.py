@@ -27,7 +27,7 @@ from polymodel_conformance.corpus.differentiable import STEPS, differentiable_op
 from polymodel_conformance.corpus.generated import generated
 from polymodel_conformance.known_failures import known
 from polymodel_conformance.levels.gradients import case_of
-from polymodel_conformance.official_known import expected, known_misses
+from polymodel_conformance.official.known import expected, known_misses
 from polymodel_conformance.support_reasons import reason
 
 BACKENDS = ("torch", "tensorflow", "mxnet")

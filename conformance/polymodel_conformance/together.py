@@ -18,9 +18,9 @@ import onnx_ir as ir
 from polymodel.graph import Graph
 from polymodel.host.turns import float_settings, is_setting
 from polymodel_conformance.cases import Case, GraphCase
-from polymodel_conformance.client import Answer
-from polymodel_conformance.compare import Expected
-from polymodel_conformance.jobs import Job
+from polymodel_conformance.tolerance.compare import Expected
+from polymodel_conformance.workers.client import Answer
+from polymodel_conformance.workers.jobs import Job
 
 MOST = 16
 """Cases of one program."""

@@ -14,12 +14,12 @@ from polymodel.passes.specialize import specialize
 from polymodel.spec import TensorSpec
 from polymodel_conformance import cache
 from polymodel_conformance.cases import Call, Case, Outcome, all_feeds, expectations, judged, measured, plan_of
-from polymodel_conformance.client import Answer
-from polymodel_conformance.compare import Expected
-from polymodel_conformance.floor import UNIT, Compute, Measured
-from polymodel_conformance.jobs import Job, graph_key, pack_rule
 from polymodel_conformance.oracle import evaluate
 from polymodel_conformance.oracle.tape import Kinks, Noise
+from polymodel_conformance.tolerance.compare import Expected
+from polymodel_conformance.tolerance.floor import UNIT, Compute, Measured
+from polymodel_conformance.workers.client import Answer
+from polymodel_conformance.workers.jobs import Job, graph_key, pack_rule
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -12,7 +12,7 @@ import typer
 from polymodel.errors import ConfigError
 
 if TYPE_CHECKING:
-    from polymodel_conformance.official_report import OfficialRun, SuiteReport
+    from polymodel_conformance.official.report import OfficialRun, SuiteReport
 
 
 def official_suite(
@@ -24,7 +24,7 @@ def official_suite(
         ConfigError: a backend that does not exist, or no test with such a name.
     """
     from polymodel.registry import backends as registered
-    from polymodel_conformance.official_report import run_official
+    from polymodel_conformance.official.report import run_official
 
     for name in backends:
         if name not in registered():

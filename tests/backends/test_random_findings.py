@@ -12,10 +12,10 @@ from polymodel.backend import Backend
 from polymodel.builder import Builder
 from polymodel.spec import TensorSpec
 from polymodel.tensor import Tensor
-from polymodel_conformance.client import Answer
 from polymodel_conformance.random_graphs.case import questions
 from polymodel_conformance.random_graphs.sketch import Sample
-from polymodel_conformance.worker import perform
+from polymodel_conformance.workers.client import Answer
+from polymodel_conformance.workers.worker import perform
 
 RNG = np.random.default_rng(0)
 Make: TypeAlias = Callable[..., Tensor | tuple[Tensor, ...]]

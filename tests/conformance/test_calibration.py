@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from polymodel_conformance.calibrate import measured_limits, no_looser
-from polymodel_conformance.calibration import calibration
 from polymodel_conformance.cases import Outcome
-from polymodel_conformance.journal import Journal, finished
-from polymodel_conformance.report import Result
+from polymodel_conformance.reporting.journal import Journal, finished
+from polymodel_conformance.reporting.report import Result
 from polymodel_conformance.selection import UsageError
-from polymodel_conformance.verdict import Comparison, Verdict
+from polymodel_conformance.tolerance.calibrate import measured_limits, no_looser
+from polymodel_conformance.tolerance.calibration import calibration
+from polymodel_conformance.tolerance.verdict import Comparison, Verdict
 
 
 def results(score: float, rule: str = "rho") -> list[Result]:
@@ -53,6 +53,6 @@ def test_a_run_is_read_from_its_folder(tmp_path: Path) -> None:
 
 def test_the_committed_limits_say_where_they_come_from() -> None:
     found = calibration()
-    assert "polymodel_conformance.calibrate" in found["command"]
+    assert "polymodel_conformance.tolerance.calibrate" in found["command"]
     for family, entry in found["families"].items():
         assert entry["limit"] >= entry["largest"], family

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from polymodel_conformance.client import Unavailable, Worker
 from polymodel_conformance.corpus.generated.row import build
-from polymodel_conformance.jobs import Job, unpack_rule
+from polymodel_conformance.workers.client import Unavailable, Worker
+from polymodel_conformance.workers.jobs import Job, unpack_rule
 
 JOB = Job("predict", build("Relu", ((2, 3),), {}), None, {"feed/i0": np.ones((2, 3), np.float32)}, {})
 

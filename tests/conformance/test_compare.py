@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from polymodel_conformance.compare import Expected, compare, ulp_distance
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.compare import Expected, compare, ulp_distance
+from polymodel_conformance.tolerance.verdict import Verdict
 
 RNG = np.random.default_rng(0)
 VALUE = RNG.standard_normal((50, 40))

@@ -17,14 +17,14 @@ import pytest
 import polymodel as pm
 from polymodel import models, nn
 from polymodel.graph import Graph
-from polymodel_conformance.client import Answer
 from polymodel_conformance.comparison import run
 from polymodel_conformance.comparison.meaning import decidable_inputs
 from polymodel_conformance.comparison.modules import named_side
 from polymodel_conformance.comparison.report import Compared
 from polymodel_conformance.comparison.sides import GraphSide, Runner, runner
 from polymodel_conformance.cut import cut, exposed, inner_values
-from polymodel_conformance.jobs import Job
+from polymodel_conformance.workers.client import Answer
+from polymodel_conformance.workers.jobs import Job
 
 BACKENDS = ["torch", "tensorflow", "mxnet"]
 

@@ -10,8 +10,8 @@ from polymodel_conformance.corpus.differentiable import IN_TRUTH, UNTAGGED, diff
 from polymodel_conformance.corpus.entry import Entry
 from polymodel_conformance.corpus.generated import generated
 from polymodel_conformance.corpus.generated.row import opset_of
-from polymodel_conformance.families import FAMILY
 from polymodel_conformance.levels.gradients import case_of
+from polymodel_conformance.tolerance.families import FAMILY
 
 
 def operators(entries: Iterable[Entry]) -> set[str]:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from polymodel_conformance.bits import same_bits
 from polymodel_conformance.cases import Case
-from polymodel_conformance.client import HERE, Answer, Place, Worker
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels import cases_of
 from polymodel_conformance.levels.determinism import TWO, WHERE, BatchCase, SameBitsCase, ThreadsCase
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.bits import same_bits
+from polymodel_conformance.tolerance.verdict import Verdict
+from polymodel_conformance.workers.client import HERE, Answer, Place, Worker
+from polymodel_conformance.workers.jobs import Job
 
 Feeds = Mapping[str, np.ndarray]
 

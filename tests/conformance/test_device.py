@@ -16,15 +16,15 @@ from polymodel.backend import CompileOptions
 from polymodel.errors import ConfigError
 from polymodel.models import reference
 from polymodel.registry import get_backend
-from polymodel_conformance import devices
 from polymodel_conformance.cases import Case
-from polymodel_conformance.client import HERE, Answer, Place, Unavailable, Worker
-from polymodel_conformance.devices import CUDA, obstacle
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels import cases_of
 from polymodel_conformance.levels.device import DeclaredCase, DeviceCase, VersusCase
 from polymodel_conformance.run import run
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.verdict import Verdict
+from polymodel_conformance.workers import devices
+from polymodel_conformance.workers.client import HERE, Answer, Place, Unavailable, Worker
+from polymodel_conformance.workers.devices import CUDA, obstacle
+from polymodel_conformance.workers.jobs import Job
 
 
 @pytest.fixture

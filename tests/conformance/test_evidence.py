@@ -10,9 +10,9 @@ import onnx
 import pytest
 
 from polymodel_conformance.cases import Case
-from polymodel_conformance.evidence import keep
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels import cases_of
+from polymodel_conformance.reporting.evidence import keep
+from polymodel_conformance.workers.jobs import Job
 
 
 @pytest.mark.parametrize(("level", "name"), [(1, "forward/generated/conv_odd"), (3, "optimizers/adam/step2")])

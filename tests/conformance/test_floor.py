@@ -7,9 +7,9 @@ import pytest
 
 from polymodel_conformance.cases import plan_of
 from polymodel_conformance.corpus.generated.row import build
-from polymodel_conformance.floor import UNIT, forward, linear_spread, measure
 from polymodel_conformance.oracle import primitives
 from polymodel_conformance.oracle.tape import Kinks, Noise, Tape
+from polymodel_conformance.tolerance.floor import UNIT, forward, linear_spread, measure
 
 RNG = np.random.default_rng(1)
 
@@ -145,7 +145,7 @@ def test_runs_side_by_side_measure_the_same_bits(monkeypatch: pytest.MonkeyPatch
     feeds = {"i0": x}
     plan = plan_of(graph, graph.outputs, feeds)
     alone = measure(forward(plan, feeds))
-    monkeypatch.setattr("polymodel_conformance.floor._LONG", -1.0)
+    monkeypatch.setattr("polymodel_conformance.tolerance.floor._LONG", -1.0)
     both = measure(forward(plan, feeds))
     assert alone.undecidable == both.undecidable
     assert alone.spread["o0"].tobytes() == both.spread["o0"].tobytes()

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from polymodel_conformance.cases import Case, Outcome, Undecided
-from polymodel_conformance.client import HERE, Answer, Place, Worker
-from polymodel_conformance.compare import Expected, compare
 from polymodel_conformance.corpus import digest
 from polymodel_conformance.corpus.layers import layers
 from polymodel_conformance.corpus.losses import with_losses
 from polymodel_conformance.faults import IN_ANSWERS
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels import integrity
 from polymodel_conformance.levels.fewest import FEWEST
-from polymodel_conformance.verdict import Comparison, Verdict
+from polymodel_conformance.tolerance.compare import Expected, compare
+from polymodel_conformance.tolerance.verdict import Comparison, Verdict
+from polymodel_conformance.workers.client import HERE, Answer, Place, Worker
+from polymodel_conformance.workers.jobs import Job
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from polymodel.optim.named import OPTIMIZERS as RULES
-from polymodel_conformance.client import Unavailable, Worker
 from polymodel_conformance.mutants.hunt import hunt
 from polymodel_conformance.mutants.table import GROUPS, MUTANTS
-from polymodel_conformance.report import Report
+from polymodel_conformance.reporting.report import Report
 from polymodel_conformance.score import scores
+from polymodel_conformance.workers.client import Unavailable, Worker
 
 SHARE = {"torch": 1, "tensorflow": 2, "mxnet": 1}
 """Every n-th mutant of each group, so that a backend takes less than a minute; the full profile plants all."""

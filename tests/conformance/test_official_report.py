@@ -9,11 +9,11 @@ from pathlib import Path
 import onnx
 import pytest
 
-from polymodel_conformance import official_report
-from polymodel_conformance.official_known import Expected, expected, known_misses, parse
-from polymodel_conformance.official_report import OfficialRun, SuiteReport
-from polymodel_conformance.official_suite import Corpus
-from polymodel_conformance.official_suite import TestResult as Result
+from polymodel_conformance.official import report as official_report
+from polymodel_conformance.official.known import Expected, expected, known_misses, parse
+from polymodel_conformance.official.report import OfficialRun, SuiteReport
+from polymodel_conformance.official.suite import Corpus
+from polymodel_conformance.official.suite import TestResult as Result
 
 NAMES = ("test_a", "test_b", "test_c")
 HERE = Expected(onnx.__version__, "0f", 3, frozenset(["test_a", "test_b"]))

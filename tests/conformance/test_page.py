@@ -14,11 +14,11 @@ import pytest
 import polymodel as pm
 from polymodel import nn
 from polymodel_conformance.cases import GraphCase, Outcome, judged
-from polymodel_conformance.client import Answer
-from polymodel_conformance.drill import by_operator, drill, trajectories
-from polymodel_conformance.evidence import keep
-from polymodel_conformance.report import Report, Result
-from polymodel_conformance.verdict import Comparison, Verdict
+from polymodel_conformance.reporting.drill import by_operator, drill, trajectories
+from polymodel_conformance.reporting.evidence import keep
+from polymodel_conformance.reporting.report import Report, Result
+from polymodel_conformance.tolerance.verdict import Comparison, Verdict
+from polymodel_conformance.workers.client import Answer
 
 BACKENDS = ["torch", "tensorflow", "mxnet"]
 WRONG = "forward/layer/classifier"

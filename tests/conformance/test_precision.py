@@ -10,13 +10,13 @@ import pytest
 
 from polymodel.spec import numpy_dtype
 from polymodel_conformance.cases import Case, GraphCase, Outcome
-from polymodel_conformance.client import HERE, Answer, Place, Worker
 from polymodel_conformance.corpus.generated.row import entry_of, row, takes
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.judging import claims
 from polymodel_conformance.levels import cases_of
 from polymodel_conformance.levels.precision import HALVES, LONG
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.verdict import Verdict
+from polymodel_conformance.workers.client import HERE, Answer, Place, Worker
+from polymodel_conformance.workers.jobs import Job
 
 Compute = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

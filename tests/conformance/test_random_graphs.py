@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from polymodel.builder import Builder
 from polymodel.spec import TensorSpec
 from polymodel_conformance.cases import Undecided, judged
-from polymodel_conformance.client import Answer
 from polymodel_conformance.random_graphs.case import questions
 from polymodel_conformance.random_graphs.choices import Choices, Spent
 from polymodel_conformance.random_graphs.judge import build
@@ -25,7 +24,8 @@ from polymodel_conformance.random_graphs.report import Found, RandomReport
 from polymodel_conformance.random_graphs.run import run_random
 from polymodel_conformance.random_graphs.shrink import shrink
 from polymodel_conformance.random_graphs.sketch import Sample
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.verdict import Verdict
+from polymodel_conformance.workers.client import Answer
 
 
 def test_a_seed_names_a_graph() -> None:

@@ -17,13 +17,13 @@ from polymodel import models, nn
 from polymodel.builder import Builder
 from polymodel.errors import ConfigError
 from polymodel.graph import Graph
-from polymodel_conformance.client import Answer, Unavailable, Worker
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.mutants.mutant import attributes, nodes
 from polymodel_conformance.reduction.folder import write
 from polymodel_conformance.reduction.judge import Failure, Judge
 from polymodel_conformance.reduction.problem import Problem, find, read
 from polymodel_conformance.reduction.reduce import first_failure, reduce
+from polymodel_conformance.workers.client import Answer, Unavailable, Worker
+from polymodel_conformance.workers.jobs import Job
 
 Send = Callable[[Job], Answer]
 

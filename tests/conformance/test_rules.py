@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polymodel_conformance.compare import Expected
 from polymodel_conformance.rules.__main__ import main
 from polymodel_conformance.rules.measure import RHO, read, tally
 from polymodel_conformance.rules.page import page
 from polymodel_conformance.rules.tolerances import RULES
 from polymodel_conformance.rules.workloads import LENGTHS, workloads
+from polymodel_conformance.tolerance.compare import Expected
 
 DOCS = Path(__file__).parents[2] / "docs"
 BY_NAME = {r.name: r for r in RULES}

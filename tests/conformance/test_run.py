@@ -11,10 +11,10 @@ import pytest
 
 from polymodel_conformance.cases import Outcome
 from polymodel_conformance.known_failures import known, parse, settle
-from polymodel_conformance.report import SCHEMA, Report, Result
+from polymodel_conformance.reporting.report import SCHEMA, Report, Result
 from polymodel_conformance.run import run
 from polymodel_conformance.selection import Selection, UsageError
-from polymodel_conformance.verdict import Comparison, Verdict
+from polymodel_conformance.tolerance.verdict import Comparison, Verdict
 
 
 def test_a_level_on_a_backend_and_its_report(tmp_path: Path) -> None:

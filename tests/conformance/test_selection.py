@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polymodel_conformance import baseline
 from polymodel_conformance.cases import GraphCase
-from polymodel_conformance.journal import NAME
-from polymodel_conformance.report import Report
+from polymodel_conformance.reporting import baseline
+from polymodel_conformance.reporting.journal import NAME
+from polymodel_conformance.reporting.report import Report
 from polymodel_conformance.run import collect, run
 from polymodel_conformance.selection import Selection, UsageError, parse_shard
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from polymodel_conformance.cases import Case, Outcome
-from polymodel_conformance.classes import classes, same_classes
-from polymodel_conformance.client import HERE, Answer, Place, Worker
 from polymodel_conformance.corpus.special_numbers import NUMBERS, wrapped
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels import cases_of
 from polymodel_conformance.levels.special import ClassCase, UntouchedCase
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.classes import classes, same_classes
+from polymodel_conformance.tolerance.verdict import Verdict
+from polymodel_conformance.workers.client import HERE, Answer, Place, Worker
+from polymodel_conformance.workers.jobs import Job
 
 CASES = {c.id: c for c in cases_of(12)("full", ["torch"])}
 TINY = np.float32(2.0**-126)

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from polymodel_conformance.cases import Case, GraphCase
-from polymodel_conformance.client import Answer, Worker
 from polymodel_conformance.corpus.generated import generated
 from polymodel_conformance.corpus.layers import layers
 from polymodel_conformance.corpus.official import official
 from polymodel_conformance.corpus.special import special
 from polymodel_conformance.faults import IN_ANSWERS
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.judging import judge_all
 from polymodel_conformance.levels import forward, gradients
 from polymodel_conformance.mutants.table import MUTANTS
-from polymodel_conformance.report import Report
+from polymodel_conformance.reporting.report import Report
 from polymodel_conformance.run import collect
 from polymodel_conformance.together import MOST, kind_of, together
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.verdict import Verdict
+from polymodel_conformance.workers.client import Answer, Worker
+from polymodel_conformance.workers.jobs import Job
 
 NAMES = ("gemm_linear", "conv_odd", "softmax_negative", "exp", "transpose")
 

@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from polymodel_conformance.wire import Closed, Late, Wire
+from polymodel_conformance.workers.wire import Closed, Late, Wire
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from polymodel.backend import Backend
 from polymodel.registry import get_backend
-from polymodel_conformance.official_known import expected, known_misses
+from polymodel_conformance.official.known import expected, known_misses
 from polymodel_conformance.support import BACKENDS, Row, calls_of_tests, page, rows, types_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "support.md"

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from polymodel import Graph, compile, nn
-from polymodel_conformance.calibration import limit
 from polymodel_conformance.cases import all_feeds, expectations, plan_of
-from polymodel_conformance.compare import compare
-from polymodel_conformance.families import family_of
-from polymodel_conformance.floor import UNIT, forward, measure
-from polymodel_conformance.verdict import Comparison
+from polymodel_conformance.tolerance.calibration import limit
+from polymodel_conformance.tolerance.compare import compare
+from polymodel_conformance.tolerance.families import family_of
+from polymodel_conformance.tolerance.floor import UNIT, forward, measure
+from polymodel_conformance.tolerance.verdict import Comparison
 from tests.installed import NAMES, installed
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]

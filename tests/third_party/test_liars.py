@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from polymodel_conformance.report import Report
+from polymodel_conformance.reporting.report import Report
 from polymodel_conformance.run import run
 from polymodel_conformance.selection import Selection
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.verdict import Verdict
 
 LIARS = ("crash", "hang", "glutton", "shape", "dtype", "nan", "empty", "late", "memo", "cribber", "idle", "first_gradients", "first_step")
 OPERATORS = Selection("forward/generated/", frozenset({"Exp", "Relu", "Softmax"}))

@@ -22,14 +22,14 @@ from polymodel.errors import BackendUnavailable, ConfigError, UnknownBackend
 from polymodel.feeds import check_inputs
 from polymodel.graph import Graph
 from polymodel.registry import backends as registered
-from polymodel_conformance.calibration import limit
 from polymodel_conformance.cases import Outcome, judged
 from polymodel_conformance.certificate.certificate import SCHEMA, essentials, page, parse, signed
 from polymodel_conformance.certificate.seal import external_hashes, unsealed, write_sealed
 from polymodel_conformance.comparison.meaning import FAMILY, Meaning, decidable_inputs, meaning_of
 from polymodel_conformance.comparison.named import Named, side_of
 from polymodel_conformance.comparison.sides import REFERENCE, RUNTIME, GraphSide, Side, runner
-from polymodel_conformance.verdict import Comparison
+from polymodel_conformance.tolerance.calibration import limit
+from polymodel_conformance.tolerance.verdict import Comparison
 
 Arrays = Mapping[str, np.ndarray]
 _SIZES = (2, 3)  # what unknown sizes are, one after the other

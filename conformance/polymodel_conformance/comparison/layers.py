@@ -15,11 +15,11 @@ import numpy as np
 from polymodel.errors import PolymodelError
 from polymodel.graph import Graph
 from polymodel_conformance.cases import GraphCase, Undecided
-from polymodel_conformance.client import HERE, Answer
-from polymodel_conformance.compare import Expected, compare
 from polymodel_conformance.comparison.sides import GraphSide
 from polymodel_conformance.cut import cut
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.compare import Expected, compare
+from polymodel_conformance.tolerance.verdict import Verdict
+from polymodel_conformance.workers.client import HERE, Answer
 
 Arrays = Mapping[str, np.ndarray]
 

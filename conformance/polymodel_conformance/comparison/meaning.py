@@ -14,9 +14,9 @@ from polymodel.errors import ArtifactError
 from polymodel.graph import Graph
 from polymodel.plan import Plan
 from polymodel_conformance.cases import all_feeds, expectations, plan_of
-from polymodel_conformance.compare import Expected
 from polymodel_conformance.cut import names_inside
-from polymodel_conformance.floor import UNIT, forward, measure
+from polymodel_conformance.tolerance.compare import Expected
+from polymodel_conformance.tolerance.floor import UNIT, forward, measure
 
 Arrays = Mapping[str, np.ndarray]
 FAMILY = "artifact"

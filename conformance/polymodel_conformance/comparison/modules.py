@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from polymodel.errors import BackendError, BackendUnavailable, ConfigError
-from polymodel_conformance.client import surroundings
 from polymodel_conformance.comparison.sides import ModuleSide
-from polymodel_conformance.wire import Closed, Late, Wire
+from polymodel_conformance.workers.client import surroundings
+from polymodel_conformance.workers.wire import Closed, Late, Wire
 
 _PACKAGES = {
     "torch": "polymodel_torch", "tensorflow": "polymodel_tensorflow", "keras": "polymodel_tensorflow", "mxnet": "polymodel_mxnet",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from polymodel_conformance.calibration import limit
 from polymodel_conformance.comparison.layers import Layer
 from polymodel_conformance.comparison.meaning import FAMILY
+from polymodel_conformance.tolerance.calibration import limit
 
 if TYPE_CHECKING:
     from polymodel_conformance.comparison.report import Compared

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from polymodel_conformance.comparison.layers import Layer, first_bad
-from polymodel_conformance.verdict import Comparison
+from polymodel_conformance.tolerance.verdict import Comparison
 
 if TYPE_CHECKING:
     from rich.table import Table

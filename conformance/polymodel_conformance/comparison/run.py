@@ -14,18 +14,18 @@ from polymodel.errors import ConfigError
 from polymodel.feeds import check_inputs
 from polymodel.graph import Graph
 from polymodel.spec import numpy_dtype
-from polymodel_conformance.calibration import limit
 from polymodel_conformance.cases import judged
-from polymodel_conformance.client import Answer
-from polymodel_conformance.compare import Expected
-from polymodel_conformance.compare import compare as compare_tensor
 from polymodel_conformance.comparison.layers import layers_of
 from polymodel_conformance.comparison.meaning import FAMILY, Meaning, decidable_inputs, meaning_of
 from polymodel_conformance.comparison.named import Named, side_of
 from polymodel_conformance.comparison.report import Compared, Output, SideReport
 from polymodel_conformance.comparison.sides import GraphSide, Side
-from polymodel_conformance.jobs import graph_key
-from polymodel_conformance.verdict import Comparison, Verdict
+from polymodel_conformance.tolerance.calibration import limit
+from polymodel_conformance.tolerance.compare import Expected
+from polymodel_conformance.tolerance.compare import compare as compare_tensor
+from polymodel_conformance.tolerance.verdict import Comparison, Verdict
+from polymodel_conformance.workers.client import Answer
+from polymodel_conformance.workers.jobs import graph_key
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -18,10 +18,10 @@ from polymodel.errors import BackendUnavailable, DeviceUnavailable, UnknownBacke
 from polymodel.graph import Graph
 from polymodel.spec import numpy_dtype
 from polymodel_conformance.cases import all_feeds, plan_of
-from polymodel_conformance.client import Answer, Unavailable, Worker
 from polymodel_conformance.cut import exposed
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.oracle import evaluate
+from polymodel_conformance.workers.client import Answer, Unavailable, Worker
+from polymodel_conformance.workers.jobs import Job
 
 Arrays = Mapping[str, np.ndarray]
 Ask = Callable[[Job], Answer]

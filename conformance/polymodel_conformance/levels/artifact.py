@@ -24,13 +24,13 @@ from polymodel.errors import PolymodelError
 from polymodel.graph import Graph
 from polymodel.model import Model
 from polymodel_conformance.cases import Call, Case, Outcome, all_feeds, expectations, judged, plan_of
-from polymodel_conformance.client import Answer
-from polymodel_conformance.compare import Expected
-from polymodel_conformance.floor import UNIT, forward, measure
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels.trajectory import LR, batches_of, optimizers, training_of
+from polymodel_conformance.tolerance.compare import Expected
+from polymodel_conformance.tolerance.floor import UNIT, forward, measure
+from polymodel_conformance.tolerance.verdict import Comparison, Verdict, worst
 from polymodel_conformance.training import initial_state, step_job
-from polymodel_conformance.verdict import Comparison, Verdict, worst
+from polymodel_conformance.workers.client import Answer
+from polymodel_conformance.workers.jobs import Job
 
 SIZES = (2, 3)
 

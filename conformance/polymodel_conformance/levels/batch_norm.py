@@ -22,11 +22,11 @@ from polymodel.spec import TensorSpec
 from polymodel.tensor import Tensor
 from polymodel_conformance import cache
 from polymodel_conformance.cases import Call, Case, GraphCase, Outcome, expectations, judged, measured
-from polymodel_conformance.compare import Expected
-from polymodel_conformance.floor import UNIT, Compute
-from polymodel_conformance.jobs import graph_key
 from polymodel_conformance.oracle.tape import Kinks, Noise
+from polymodel_conformance.tolerance.compare import Expected
+from polymodel_conformance.tolerance.floor import UNIT, Compute
 from polymodel_conformance.training import initial_state, one_step, step_dtypes, step_job
+from polymodel_conformance.workers.jobs import graph_key
 
 SHAPES = {"2d": (4, 5, 3, 3), "2d_wide": (2, 3, 17, 19), "1d": (7, 6), "1d_sequence": (3, 4, 9)}
 

@@ -12,14 +12,14 @@ from typing import final
 from polymodel.optim import Adam
 from polymodel.options import Training
 from polymodel_conformance.cases import Call, Case, Outcome, expectations, judged
-from polymodel_conformance.client import Answer
-from polymodel_conformance.compare import Expected
-from polymodel_conformance.floor import UNIT, measure
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels import WHOLE
 from polymodel_conformance.levels.trajectory import LR, batches_of, training_of
+from polymodel_conformance.tolerance.compare import Expected
+from polymodel_conformance.tolerance.floor import UNIT, measure
+from polymodel_conformance.tolerance.verdict import Comparison, worst
 from polymodel_conformance.training import initial_state, narrowed, one_step, step_dtypes, step_job, with_update_floor
-from polymodel_conformance.verdict import Comparison, worst
+from polymodel_conformance.workers.client import Answer
+from polymodel_conformance.workers.jobs import Job
 
 GIVER, FRESH = 2, 1
 STATE = ("parameters/", "buffers/", "slots/")

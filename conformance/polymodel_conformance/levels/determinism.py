@@ -18,17 +18,17 @@ import numpy as np
 from polymodel import models
 from polymodel.graph import Graph
 from polymodel.optim import Adam
-from polymodel_conformance.bits import all_same_bits, same_bits
 from polymodel_conformance.cases import Call, Case, GraphCase, Outcome, all_feeds, expectations, judged, plan_of
-from polymodel_conformance.client import HERE, Answer, Place
-from polymodel_conformance.compare import Expected
 from polymodel_conformance.corpus.generated.row import Fed, Input, build, draw
-from polymodel_conformance.floor import UNIT, forward, measure
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels import WHOLE
 from polymodel_conformance.levels.trajectory import LR, batches_of, training_of
+from polymodel_conformance.tolerance.bits import all_same_bits, same_bits
+from polymodel_conformance.tolerance.compare import Expected
+from polymodel_conformance.tolerance.floor import UNIT, forward, measure
+from polymodel_conformance.tolerance.verdict import Comparison, worst
 from polymodel_conformance.training import StepCase, Trajectory, initial_state, step_job
-from polymodel_conformance.verdict import Comparison, worst
+from polymodel_conformance.workers.client import HERE, Answer, Place
+from polymodel_conformance.workers.jobs import Job
 
 WHERE: dict[str, Place] = {"again": HERE, "process": Place(process=1)}
 """Where a question is asked for the second time. A process takes seconds to start: the shorter profiles start none, or one."""

@@ -13,15 +13,15 @@ from typing import final
 
 import numpy as np
 
-from polymodel_conformance.bits import all_same_bits
 from polymodel_conformance.cases import Call, Case, GraphCase, Outcome, all_feeds, judged, plan_of
-from polymodel_conformance.client import HERE, Answer, Place
-from polymodel_conformance.compare import Expected
 from polymodel_conformance.corpus.generated.row import build, draw
-from polymodel_conformance.devices import CUDA
-from polymodel_conformance.floor import factors_spread
-from polymodel_conformance.jobs import Job
-from polymodel_conformance.verdict import worst
+from polymodel_conformance.tolerance.bits import all_same_bits
+from polymodel_conformance.tolerance.compare import Expected
+from polymodel_conformance.tolerance.floor import factors_spread
+from polymodel_conformance.tolerance.verdict import worst
+from polymodel_conformance.workers.client import HERE, Answer, Place
+from polymodel_conformance.workers.devices import CUDA
+from polymodel_conformance.workers.jobs import Job
 
 CPU = Place(device="cpu")
 TF32 = 2.0**-11

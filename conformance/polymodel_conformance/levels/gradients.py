@@ -17,9 +17,9 @@ from polymodel_conformance.corpus.losses import with_losses
 from polymodel_conformance.corpus.models import with_models
 from polymodel_conformance.corpus.official import official
 from polymodel_conformance.corpus.sample import chosen
-from polymodel_conformance.families import FAMILY
-from polymodel_conformance.floor import UNITS
 from polymodel_conformance.levels import WHOLE
+from polymodel_conformance.tolerance.families import FAMILY
+from polymodel_conformance.tolerance.floor import UNITS
 
 
 def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:

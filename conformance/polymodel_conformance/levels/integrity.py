@@ -13,13 +13,13 @@ from typing import final
 import onnx
 
 from polymodel_conformance.cases import Call, Case, GraphCase, Outcome, Undecided
-from polymodel_conformance.client import Answer
 from polymodel_conformance.corpus import digest
 from polymodel_conformance.corpus.generated import generated
 from polymodel_conformance.faults import IN_ANSWERS, MADE, empty, noticed
 from polymodel_conformance.levels import WHOLE
 from polymodel_conformance.levels.fewest import FEWEST
-from polymodel_conformance.verdict import Comparison, Verdict, worst
+from polymodel_conformance.tolerance.verdict import Comparison, Verdict, worst
+from polymodel_conformance.workers.client import Answer
 
 FAMILY = "integrity"
 STANDARD = ("standard in short", "standard")

@@ -44,9 +44,8 @@ from polymodel.options import Training
 from polymodel.spec import TensorSpec
 from polymodel_conformance import cache
 from polymodel_conformance.cases import Call, Case, Outcome, expectations, judged, measured
-from polymodel_conformance.compare import Expected
-from polymodel_conformance.floor import UNIT
-from polymodel_conformance.jobs import Job, graph_key, pack_rule
+from polymodel_conformance.tolerance.compare import Expected
+from polymodel_conformance.tolerance.floor import UNIT
 from polymodel_conformance.training import (
     initial_state,
     narrowed,
@@ -55,6 +54,7 @@ from polymodel_conformance.training import (
     step_job,
     without_gradients,
 )
+from polymodel_conformance.workers.jobs import Job, graph_key, pack_rule
 
 RULES: dict[str, tuple[Optimizer, Clip | None]] = {
     "sgd": (SGD(0.1), None),

@@ -29,9 +29,9 @@ from polymodel_conformance.cases import Case, GraphCase
 from polymodel_conformance.corpus.entry import Entry
 from polymodel_conformance.corpus.generated import FAMILIES
 from polymodel_conformance.corpus.generated.row import entry_of, row, takes
-from polymodel_conformance.floor import UNITS
 from polymodel_conformance.levels import WHOLE
 from polymodel_conformance.levels.gradients import case_of
+from polymodel_conformance.tolerance.floor import UNITS
 from polymodel_conformance.training import StepCase, Trajectory
 
 HALVES = ("float16", "bfloat16")

@@ -18,9 +18,9 @@ from polymodel.spec import TensorSpec
 from polymodel.tensor import Tensor
 from polymodel_conformance import augmented
 from polymodel_conformance.cases import Call, Case, GraphCase, Outcome, judged
-from polymodel_conformance.compare import Expected
-from polymodel_conformance.jobs import Job
+from polymodel_conformance.tolerance.compare import Expected
 from polymodel_conformance.training import initial_state, step_job
+from polymodel_conformance.workers.jobs import Job
 
 RATE = 0.375
 """1 / (1 - rate) is 1.6; a power of two would hide which side it is multiplied on."""

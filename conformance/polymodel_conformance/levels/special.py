@@ -15,14 +15,14 @@ import numpy as np
 
 from polymodel.graph import Graph
 from polymodel.spec import numpy_dtype
-from polymodel_conformance.bits import same_bits
 from polymodel_conformance.cases import Call, Case, Outcome, judged
-from polymodel_conformance.classes import same_classes
-from polymodel_conformance.client import Answer
 from polymodel_conformance.corpus.generated.row import Fed, Input, build
 from polymodel_conformance.corpus.special_numbers import BINARY, NUMBERS, UNARY, Special, wrapped
-from polymodel_conformance.jobs import Job
-from polymodel_conformance.verdict import Comparison, worst
+from polymodel_conformance.tolerance.bits import same_bits
+from polymodel_conformance.tolerance.classes import same_classes
+from polymodel_conformance.tolerance.verdict import Comparison, worst
+from polymodel_conformance.workers.client import Answer
+from polymodel_conformance.workers.jobs import Job
 
 FAMILY = "special values"
 SMOKE = frozenset(("Abs", "Exp", "Relu", "ReduceMax", "Mul", "Max"))

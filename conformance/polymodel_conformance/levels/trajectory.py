@@ -21,12 +21,10 @@ from polymodel.options import Training
 from polymodel.training.accumulation import Accumulation
 from polymodel_conformance import cache, phases
 from polymodel_conformance.cases import Call, Case, Outcome, expectations, judged, measured
-from polymodel_conformance.client import Answer
-from polymodel_conformance.compare import Expected
 from polymodel_conformance.corpus.models import MODELS, draw_of, with_models
-from polymodel_conformance.floor import UNIT, Compute
-from polymodel_conformance.jobs import graph_key, pack_rule
 from polymodel_conformance.oracle.tape import Kinks, Noise
+from polymodel_conformance.tolerance.compare import Expected
+from polymodel_conformance.tolerance.floor import UNIT, Compute
 from polymodel_conformance.training import (
     StepCase,
     Trajectory,
@@ -36,6 +34,8 @@ from polymodel_conformance.training import (
     step_dtypes,
     step_job,
 )
+from polymodel_conformance.workers.client import Answer
+from polymodel_conformance.workers.jobs import graph_key, pack_rule
 
 LR = {"sgd": float(np.float32(0.01)), "adam": float(np.float32(1e-3))}
 BATCH = {"mlp": 16, "lenet": 8, "lstm": 4, "transformer": 2, "resnet18": 2}

@@ -12,9 +12,9 @@ import onnx
 
 from polymodel import models
 from polymodel.training import checkpoint
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels.checkpoint import FRESH
 from polymodel_conformance.mutants.mutant import Mutant, Tamper
+from polymodel_conformance.workers.jobs import Job
 
 SELF, RESUME, ARTIFACT = "checkpoint/lenet/from_{backend}", "checkpoint/lenet/resume", "artifact/lenet"
 

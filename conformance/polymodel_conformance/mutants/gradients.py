@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.mutants.mutant import Arrays, Mutant, arrays, attributes, each, largest
+from polymodel_conformance.workers.jobs import Job
 
 _G = "gradients/generated/"
 

@@ -10,9 +10,9 @@ from typing import TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.mutants.mutant import Ask, Mutant, fed, nodes
 from polymodel_conformance.mutants.rules import Wrong
+from polymodel_conformance.workers.jobs import Job
 
 _F = "forward/generated/"
 Value: TypeAlias = "ir.Value | float | list[int]"

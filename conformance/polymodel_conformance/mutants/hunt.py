@@ -20,13 +20,13 @@ from typing import Any, final
 import numpy as np
 
 from polymodel_conformance.cases import Case, Outcome, ask
-from polymodel_conformance.client import HERE, Answer, Place
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels.artifact import ArtifactCase
 from polymodel_conformance.mutants.bench import bench
 from polymodel_conformance.mutants.mutant import Mutant
 from polymodel_conformance.mutants.table import MUTANTS
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.verdict import Verdict
+from polymodel_conformance.workers.client import HERE, Answer, Place
+from polymodel_conformance.workers.jobs import Job
 
 Send = Callable[[Job], Answer]
 Claims = Callable[[Case], bool]
@@ -149,7 +149,7 @@ def _row(name: str, group: str, backend: str, outcome: Outcome, *, passes: bool,
 def _empty(backend: str) -> dict[str, Any]:
     """A run that collects nothing must not pass."""
     from polymodel_conformance.judging import judge_all
-    from polymodel_conformance.report import Report
+    from polymodel_conformance.reporting.report import Report
 
     report = Report("smoke", [1], [backend])
     judge_all(report, {}, [], quiet=True)

@@ -11,8 +11,8 @@ import numpy as np
 import onnx_ir as ir
 
 from polymodel.graph import Graph
-from polymodel_conformance.client import Answer
-from polymodel_conformance.jobs import Job
+from polymodel_conformance.workers.client import Answer
+from polymodel_conformance.workers.jobs import Job
 
 Ask: TypeAlias = Callable[[Job], Job]
 Reply: TypeAlias = Callable[[Job, Answer], Answer]

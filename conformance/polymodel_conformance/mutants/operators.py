@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.mutants.mutant import Arrays, Mutant, arrays, attributes, each, fed, nodes, stored
+from polymodel_conformance.workers.jobs import Job
 
 _F = "forward/generated/"
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from polymodel.optim import ClipNorm, ClipValue, Optimizer
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.mutants.mutant import Ask, Mutant, options
 from polymodel_conformance.mutants.rules import FAULTS, SCALARS, ClipEach, Wrong
+from polymodel_conformance.workers.jobs import Job
 
 
 def _rule(change: Callable[[Any], Optimizer]) -> Ask:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.mutants.mutant import Arrays, Ask, Mutant, arrays, attributes, fed, without_input
+from polymodel_conformance.workers.jobs import Job
 
 _F = "forward/generated/"
 

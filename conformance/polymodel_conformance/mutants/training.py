@@ -8,10 +8,10 @@ import onnx_ir as ir
 
 from polymodel import losses, models
 from polymodel.graph import Graph
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.levels.randomness import RATE
 from polymodel_conformance.mutants.gradients import one_element
 from polymodel_conformance.mutants.mutant import Arrays, Mutant, arrays, attributes, each, fed, graphs, nodes, options
+from polymodel_conformance.workers.jobs import Job
 
 NORM, NETWORK, STEP, MLP = (
     "batch_norm/2d/train", "batch_norm/network/gradients", "trajectory/lenet/sgd/step01", "trajectory/mlp/sgd/step01",

@@ -12,15 +12,15 @@ import numpy as np
 from polymodel.graph import Graph
 from polymodel.plan import Plan
 from polymodel_conformance.cases import Outcome, Undecided, all_feeds, expectations, judged, plan_of
-from polymodel_conformance.client import Answer
-from polymodel_conformance.compare import Expected
 from polymodel_conformance.corpus.differentiable import constant_values
 from polymodel_conformance.corpus.entry import Entry
-from polymodel_conformance.floor import UNIT, Compute, Look, forward, gradient, look, measure
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.oracle import evaluate
 from polymodel_conformance.oracle.tape import Array, Kinks, Noise
 from polymodel_conformance.random_graphs.sketch import Sample, unfolded
+from polymodel_conformance.tolerance.compare import Expected
+from polymodel_conformance.tolerance.floor import UNIT, Compute, Look, forward, gradient, look, measure
+from polymodel_conformance.workers.client import Answer
+from polymodel_conformance.workers.jobs import Job
 
 RUNS = 4
 FAMILY = "random graph"

@@ -13,8 +13,6 @@ import numpy as np
 
 from polymodel.errors import PolymodelError
 from polymodel_conformance.cases import Outcome, Undecided
-from polymodel_conformance.client import Worker
-from polymodel_conformance.evidence import keep
 from polymodel_conformance.random_graphs import witness
 from polymodel_conformance.random_graphs.case import Question, questions
 from polymodel_conformance.random_graphs.choices import Choices
@@ -23,7 +21,9 @@ from polymodel_conformance.random_graphs.operators import TABLE
 from polymodel_conformance.random_graphs.report import Found, RandomReport
 from polymodel_conformance.random_graphs.shrink import alone, shrink
 from polymodel_conformance.random_graphs.sketch import Sample, sample
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.reporting.evidence import keep
+from polymodel_conformance.tolerance.verdict import Verdict
+from polymodel_conformance.workers.client import Worker
 
 
 @final

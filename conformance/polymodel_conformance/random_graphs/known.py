@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from polymodel_conformance.known_failures import parse
 from polymodel_conformance.random_graphs.sketch import Sample
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.verdict import Verdict
 
 FULL = 20_000
 UNSTEADY = "unsteady=1"

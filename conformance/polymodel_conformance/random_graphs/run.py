@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from polymodel_conformance.cases import Undecided
-from polymodel_conformance.client import Unavailable, Worker
-from polymodel_conformance.progress import Progress
 from polymodel_conformance.random_graphs import witness
 from polymodel_conformance.random_graphs.case import questions
 from polymodel_conformance.random_graphs.choices import Choices
 from polymodel_conformance.random_graphs.judge import Item, Judge, build
 from polymodel_conformance.random_graphs.known import FULL, known
 from polymodel_conformance.random_graphs.report import RandomReport
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.reporting.progress import Progress
+from polymodel_conformance.tolerance.verdict import Verdict
+from polymodel_conformance.workers.client import Unavailable, Worker
 
 _AHEAD = 16  # graphs prepared before the slowest worker took them
 

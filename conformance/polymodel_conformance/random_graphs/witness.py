@@ -1,6 +1,6 @@
 """ONNX Runtime as one more worker: ``python -m polymodel_conformance.random_graphs.witness onnxruntime [PROVIDER]``.
 
-It answers the same requests as worker.py, values only, and runs a file as it lies on the disk when the option "file" names one.
+It answers the same requests as workers/worker.py, values only, and runs a file as it lies on the disk when the option "file" names one.
 What it refuses is no judgement on anybody.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from polymodel_conformance.jobs import unpack_graph
-from polymodel_conformance.wire import Closed, Wire
+from polymodel_conformance.workers.jobs import unpack_graph
+from polymodel_conformance.workers.wire import Closed, Wire
 
 REFUSED = "Refused"
 NAME = "onnxruntime"

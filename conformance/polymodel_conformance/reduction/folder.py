@@ -15,10 +15,10 @@ import numpy as np
 from polymodel.artifact.export import export
 from polymodel.artifact.load import load_onnx
 from polymodel_conformance.cases import judged
-from polymodel_conformance.client import Answer
-from polymodel_conformance.compare import floor_of
 from polymodel_conformance.reduction.judge import Failure, Judge
 from polymodel_conformance.reduction.problem import Problem
+from polymodel_conformance.tolerance.compare import floor_of
+from polymodel_conformance.workers.client import Answer
 
 _SCRIPT = '''"""{title}
 

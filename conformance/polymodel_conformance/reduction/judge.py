@@ -11,10 +11,10 @@ from typing import final
 
 from polymodel.errors import PolymodelError
 from polymodel_conformance.cases import GraphCase, Outcome, Undecided, ask
-from polymodel_conformance.client import HERE, Answer
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.reduction.problem import Problem
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.verdict import Verdict
+from polymodel_conformance.workers.client import HERE, Answer
+from polymodel_conformance.workers.jobs import Job
 
 Send = Callable[[Job], Answer]
 

@@ -14,9 +14,9 @@ from polymodel.errors import ConfigError, PolymodelError
 from polymodel.graph import Graph
 from polymodel_conformance.cases import Case, GraphCase
 from polymodel_conformance.cut import exposed
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.random_graphs.choices import Choices
 from polymodel_conformance.random_graphs.judge import build
+from polymodel_conformance.workers.jobs import Job
 
 FLOATS = ("float32", "float64")
 

@@ -10,11 +10,11 @@ from typing import Any, final
 
 from polymodel.errors import BackendUnavailable, ConfigError
 from polymodel_conformance.cases import Undecided
-from polymodel_conformance.client import Unavailable, Worker
 from polymodel_conformance.reduction.folder import write
 from polymodel_conformance.reduction.judge import Judge
 from polymodel_conformance.reduction.problem import Problem, find, read
 from polymodel_conformance.reduction.reduce import first_failure, reduce
+from polymodel_conformance.workers.client import Unavailable, Worker
 
 
 @final

@@ -9,9 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from polymodel_conformance.client import Unavailable
 from polymodel_conformance.rules.measure import measure, read, tally, write
 from polymodel_conformance.rules.page import page
+from polymodel_conformance.workers.client import Unavailable
 
 
 def main(arguments: list[str] | None = None) -> int:

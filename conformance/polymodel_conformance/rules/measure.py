@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from polymodel_conformance.cases import Case, ask
-from polymodel_conformance.client import Answer, Worker
-from polymodel_conformance.jobs import Job
 from polymodel_conformance.mutants.bench import bench
 from polymodel_conformance.mutants.hunt import Traffic, same
 from polymodel_conformance.mutants.mutant import Mutant
@@ -18,6 +16,8 @@ from polymodel_conformance.mutants.table import MUTANTS
 from polymodel_conformance.rules.tolerances import RULES
 from polymodel_conformance.rules.workloads import workloads
 from polymodel_conformance.training import narrowed
+from polymodel_conformance.workers.client import Answer, Worker
+from polymodel_conformance.workers.jobs import Job
 
 SCHEMA = "polymodel-comparison-of-rules/1"
 RHO = "rho"

@@ -14,7 +14,7 @@ from typing import final
 import numpy as np
 
 from polymodel.spec import numpy_dtype
-from polymodel_conformance.compare import Expected
+from polymodel_conformance.tolerance.compare import Expected
 
 
 @final

@@ -14,9 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, final
 
-from polymodel_conformance.client import surroundings
 from polymodel_conformance.wild.judge import CRASH, Judge
-from polymodel_conformance.wire import Closed, Late, Wire
+from polymodel_conformance.workers.client import surroundings
+from polymodel_conformance.workers.wire import Closed, Late, Wire
 
 _START, _ANSWER = 300.0, 240.0
 _SETTINGS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}

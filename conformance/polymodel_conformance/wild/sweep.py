@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from polymodel_conformance.progress import Progress
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.reporting.progress import Progress
+from polymodel_conformance.tolerance.verdict import Verdict
 from polymodel_conformance.wild.desk import Desk
 from polymodel_conformance.wild.judge import AGREE
 from polymodel_conformance.wild.keras_layers import keras_layers

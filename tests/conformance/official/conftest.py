@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from polymodel_conformance.official_report import OfficialRun, run_official
+from polymodel_conformance.official.report import OfficialRun, run_official
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from polymodel_conformance.official_known import expected
-from polymodel_conformance.official_report import OfficialRun
+from polymodel_conformance.official.known import expected
+from polymodel_conformance.official.report import OfficialRun
 
 BACKEND = "tensorflow"
 pytestmark = pytest.mark.timeout(900)  # one run of 2033 tests comes before the first of these

@@ -13,10 +13,10 @@ from polymodel_conformance.cases import Outcome
 from polymodel_conformance.levels import WHOLE
 from polymodel_conformance.levels.fewest import left_out
 from polymodel_conformance.score import Score, scores
-from polymodel_conformance.verdict import Comparison, Verdict, worst
+from polymodel_conformance.tolerance.verdict import Comparison, Verdict, worst
 
 if TYPE_CHECKING:
-    from polymodel_conformance.baseline import Baseline
+    from polymodel_conformance.reporting.baseline import Baseline
 
 SCHEMA = "polymodel-conformance-report/1"
 ORACLE = "oracle"
@@ -198,7 +198,7 @@ class Report:
         return {k: v for k, v in self.json().items() if k not in ("results", "undecided", "mutants")}
 
     def __str__(self) -> str:
-        from polymodel_conformance.text import text
+        from polymodel_conformance.reporting.text import text
 
         return text(self)
 
@@ -277,8 +277,8 @@ class Report:
         Returns:
             Path of the HTML page.
         """
-        from polymodel_conformance.html import page
-        from polymodel_conformance.junit import junit
+        from polymodel_conformance.reporting.html import page
+        from polymodel_conformance.reporting.junit import junit
 
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").write_text(json.dumps(self.json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.verdict import Verdict
 
 if TYPE_CHECKING:
-    from polymodel_conformance.report import Report
+    from polymodel_conformance.reporting.report import Report
 
 _SHOWN = 20
 

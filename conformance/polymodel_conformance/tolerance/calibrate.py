@@ -1,7 +1,7 @@
 """Measures the limits from the report of a run on backends that are believed correct:
 
     polymodel conformance --profile full --report report
-    python -m polymodel_conformance.calibrate report
+    python -m polymodel_conformance.tolerance.calibrate report
 
 The limit of each family is twice the largest score seen, rounded up to an integer, and at least 4: a limit only says what correct
 backends do, and the mutants say whether it still separates. Distances in ULP get the largest distance seen, at least 1. A family whose
@@ -18,12 +18,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from polymodel_conformance.calibration import calibration
-from polymodel_conformance.journal import finished
 from polymodel_conformance.known_failures import known
-from polymodel_conformance.report import Result
+from polymodel_conformance.reporting.journal import finished
+from polymodel_conformance.reporting.report import Result
 from polymodel_conformance.selection import UsageError
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.calibration import calibration
+from polymodel_conformance.tolerance.verdict import Verdict
 
 LEAST, MOST = 4.0, 32.0
 
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"{folder}: {broken[0].case} on {broken[0].backend}: {broken[0].outcome.message}: find the cause first")
     result = {
         "command": f"polymodel conformance --backends {','.join(asked['backends'])} --profile {asked['profile']} --seed {asked['seed']}"
-        " --report report; python -m polymodel_conformance.calibrate report",
+        " --report report; python -m polymodel_conformance.tolerance.calibrate report",
         "rule": "twice the largest score of correct backends, rounded up, at least 4; ulp: the largest",
         "versions": {b: found["versions"] for b, found in about["backends"].items()},
         "processor": about["processor"],

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from polymodel_conformance.compare import Expected, compare
-from polymodel_conformance.jobs import Job, pack_job
-from polymodel_conformance.verdict import Comparison
+from polymodel_conformance.tolerance.compare import Expected, compare
+from polymodel_conformance.tolerance.verdict import Comparison
+from polymodel_conformance.workers.jobs import Job, pack_job
 
 _SCRIPT = '''"""{case} on {backend}: {message}
 
@@ -28,11 +28,11 @@ import os
 import sys
 from pathlib import Path
 
-from polymodel_conformance.client import surroundings
+from polymodel_conformance.workers.client import surroundings
 
 os.environ.update(surroundings())  # those of the process that was asked, oneDNN in TensorFlow among them
 
-from polymodel_conformance.evidence import repeat
+from polymodel_conformance.reporting.evidence import repeat
 
 for found in repeat(Path(__file__).parent, sys.argv[1] if len(sys.argv) > 1 else {backend!r}):
     print(found)
@@ -137,7 +137,7 @@ def _plain(x: float) -> str:
 def repeat(folder: Path, backend: str) -> list[Comparison]:
     """Do a kept request again, in this process, and compare."""
     from polymodel.registry import get_backend
-    from polymodel_conformance.worker import perform, program_for
+    from polymodel_conformance.workers.worker import perform, program_for
 
     header = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     arrays = _load(folder / "request.npz")

@@ -1,4 +1,4 @@
-"""A backend in a process of its own: ``python -m polymodel_conformance.worker BACKEND [DEVICE [THREADS]]``.
+"""A backend in a process of its own: ``python -m polymodel_conformance.workers.worker BACKEND [DEVICE [THREADS]]``.
 
 It reads jobs from standard input and answers on what was standard output when it started; whatever a framework prints goes to
 standard error. One thread unless told otherwise, so that the bits of a result depend on the job alone.
@@ -32,11 +32,11 @@ from polymodel.registry import get_backend
 from polymodel.training import checkpoint
 from polymodel.training.accumulation import Accumulation
 from polymodel_conformance import augmented
-from polymodel_conformance.jobs import unpack_graph, unpack_rule
-from polymodel_conformance.wire import Closed, Wire
+from polymodel_conformance.workers.jobs import unpack_graph, unpack_rule
+from polymodel_conformance.workers.wire import Closed, Wire
 
 _KEPT = 6  # compiled programs
-_JUDGES = ("polymodel_conformance.oracle", "polymodel_conformance.floor", "polymodel_conformance.cache")
+_JUDGES = ("polymodel_conformance.oracle", "polymodel_conformance.tolerance.floor", "polymodel_conformance.cache")
 
 
 def describe(backend: Backend) -> dict[str, Any]:

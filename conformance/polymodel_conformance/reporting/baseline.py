@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, final
 
 from polymodel_conformance.levels import WHOLE
-from polymodel_conformance.report import SCHEMA, Report
+from polymodel_conformance.reporting.report import SCHEMA, Report
 from polymodel_conformance.selection import UsageError
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.verdict import Verdict
 
 _GROWN, _NEAR = 2.0, 0.5
 """A passing score is said to be nearer to its limit when it doubled and came to more than half of it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polymodel.gpus import gpus, sm
-from polymodel_conformance.client import Place, Unavailable, Worker
+from polymodel_conformance.workers.client import Place, Unavailable, Worker
 
 CUDA = Place(device="cuda:0")
 """The process in which a backend runs on the first CUDA device."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.verdict import Verdict
 
 if TYPE_CHECKING:
-    from polymodel_conformance.report import Report
+    from polymodel_conformance.reporting.report import Report
 
 
 def junit(report: Report) -> str:

@@ -160,7 +160,7 @@ def _child(
     backend: str, match: str, names: Sequence[str] | None, done: Sequence[str], python: str | None
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     task = json.dumps({"backend": backend, "match": match, "names": names, "done": list(done)})
-    command = [python or sys.executable, "-W", "ignore", "-m", "polymodel_conformance.official_suite"]
+    command = [python or sys.executable, "-W", "ignore", "-m", "polymodel_conformance.official.suite"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryFile() as words:
         try:

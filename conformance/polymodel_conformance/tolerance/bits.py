@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from polymodel_conformance.verdict import Comparison, Verdict
+from polymodel_conformance.tolerance.verdict import Comparison, Verdict
 
 
 def same_bits(name: str, got: object, want: np.ndarray, family: str = "") -> Comparison:

@@ -24,7 +24,7 @@ import ml_dtypes
 import numpy as np
 
 from polymodel.spec import numpy_dtype
-from polymodel_conformance.verdict import Comparison, Verdict
+from polymodel_conformance.tolerance.verdict import Comparison, Verdict
 
 SUSPICIOUS = 10.0
 

@@ -15,8 +15,8 @@ from typing import Any, final
 import numpy as np
 import psutil
 
-from polymodel_conformance.jobs import Job, pack_job
-from polymodel_conformance.wire import Closed, Garbled, Late, Wire
+from polymodel_conformance.workers.jobs import Job, pack_job
+from polymodel_conformance.workers.wire import Closed, Garbled, Late, Wire
 
 START_TIMEOUT = 180.0
 MEMORY = 8 * 2.0**30
@@ -103,7 +103,7 @@ class Worker:
 
     def __init__(
         self, backend: str, python: str | None = None, device: str = "cpu", timeout: float = 300.0,
-        module: str = "polymodel_conformance.worker", memory: float = MEMORY, threads: int = 1,
+        module: str = "polymodel_conformance.workers.worker", memory: float = MEMORY, threads: int = 1,
     ) -> None:
         self.backend = backend
         self.memory = memory

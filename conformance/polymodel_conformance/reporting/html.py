@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from polymodel_conformance.drill import by_operator, drill, trajectories
 from polymodel_conformance.levels import LEVELS
-from polymodel_conformance.plots import COLOURS, plot
+from polymodel_conformance.reporting.drill import by_operator, drill, trajectories
+from polymodel_conformance.reporting.plots import COLOURS, plot
 
 if TYPE_CHECKING:
-    from polymodel_conformance.report import Report
+    from polymodel_conformance.reporting.report import Report
 
 
 def page(report: Report, folder: Path | None = None) -> str:
@@ -25,7 +25,7 @@ def page(report: Report, folder: Path | None = None) -> str:
         folder: of the report, where failures left what is shown of them; None shows verdicts only.
     """
     environment = Environment(
-        loader=PackageLoader("polymodel_conformance", "."),
+        loader=PackageLoader("polymodel_conformance.reporting", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polymodel_conformance.evidence import DECADES, DETAILS
-from polymodel_conformance.verdict import Verdict, worst
+from polymodel_conformance.reporting.evidence import DECADES, DETAILS
+from polymodel_conformance.tolerance.verdict import Verdict, worst
 
 if TYPE_CHECKING:
-    from polymodel_conformance.report import Report, Result
+    from polymodel_conformance.reporting.report import Report, Result
 
 _STEP = re.compile(r"^(trajectory/.+)/step(\d+)$")
 _FREE = re.compile(r"^(trajectory/.+/free)$")

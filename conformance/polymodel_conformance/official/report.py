@@ -23,10 +23,10 @@ import onnx
 
 from polymodel import __version__
 from polymodel.errors import BackendUnavailable
-from polymodel_conformance.official_known import ROUNDING, Expected, expected, known_misses
-from polymodel_conformance.official_suite import Corpus, TestResult, run_suite
-from polymodel_conformance.progress import Progress
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.official.known import ROUNDING, Expected, expected, known_misses
+from polymodel_conformance.official.suite import Corpus, TestResult, run_suite
+from polymodel_conformance.reporting.progress import Progress
+from polymodel_conformance.tolerance.verdict import Verdict
 
 FILE = "onnx-suite.json"
 _VERDICTS = {"pass": Verdict.PASS, "crash": Verdict.CRASH, "hang": Verdict.CRASH}

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from polymodel_conformance.verdict import Verdict
+from polymodel_conformance.tolerance.verdict import Verdict
 
 
 @final

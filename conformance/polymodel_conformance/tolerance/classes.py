@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from polymodel_conformance.verdict import Comparison, Verdict
+from polymodel_conformance.tolerance.verdict import Comparison, Verdict
 
 WORDS = ("ordinary", "subnormal", "zero", "infinity", "NaN")
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO, Any, final
 
 from polymodel_conformance.cases import Outcome
-from polymodel_conformance.report import Result
+from polymodel_conformance.reporting.report import Result
 from polymodel_conformance.selection import UsageError
-from polymodel_conformance.verdict import Comparison, Verdict
+from polymodel_conformance.tolerance.verdict import Comparison, Verdict
 
 NAME = "results.jsonl"
 SCHEMA = "polymodel-conformance-journal/1"

@@ -1,0 +1,1 @@
+"""The onnx package's own test suite, run on backends."""

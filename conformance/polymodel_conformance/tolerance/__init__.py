@@ -1,0 +1,1 @@
+"""When a difference is acceptable: rounding floors, families with their calibrated limits, and the comparison itself."""
