@@ -20,8 +20,8 @@ from polymodel_conformance.selection import UsageError
 from polymodel_conformance.tolerance.verdict import Verdict
 
 COLUMNS = (
-    "seed", "backend", "passed", "expected failures", "undecided", "false alarms", "largest rho / limit", "faults caught", "right called wrong",
-    "seconds",
+    "seed", "backend", "passed", "expected failures", "undecided", "false alarms", "largest rho / limit", "faults caught",
+    "right called wrong", "seconds",
 )  # fmt: skip
 
 
