@@ -14,7 +14,7 @@ import numpy as np
 from polymodel.errors import NeedsStaticShape, PolymodelError, Unsupported
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.fuse import fuse
-from polymodel.passes.widen import BROADCASTING, widen
+from polymodel.passes.widen import BROADCASTING, GATHERING, SCATTERING, widen
 from polymodel.plan import Node, Plan
 from polymodel.spec import TensorSpec, numpy_dtype
 from polymodel_mxnet.compat import mxnet
@@ -26,9 +26,9 @@ _GATHERED_IN_HALF = frozenset(
     "Conv ConvTranspose BatchNormalization LayerNormalization RMSNormalization InstanceNormalization GroupNormalization LRN "
     "MeanVarianceNormalization LpNormalization AveragePool GlobalAveragePool LpPool CumSum ReduceSum ReduceMean ReduceProd ReduceL1 "
     "ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp".split()
-)
+) | SCATTERING
 """Operators whose sums MXNet's kernels gather in float16, or that have no kernels for it. Products of matrices: rules/linear.py."""
-_DERIVATIVES_IN_HALF = BROADCASTING | {"Pad", "Expand", "Tile"}
+_DERIVATIVES_IN_HALF = BROADCASTING | GATHERING | {"Pad", "Expand", "Tile"}
 """And those whose derivatives are such sums."""
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from polymodel.errors import PolymodelError, Unsupported
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.fuse import fuse
-from polymodel.passes.widen import BROADCASTING, widen
+from polymodel.passes.widen import BROADCASTING, GATHERING, SCATTERING, widen
 from polymodel.plan import Node, Plan
 from polymodel_tensorflow.compat import gpus, tf
 from polymodel_tensorflow.dtypes import native_dtype
@@ -29,9 +29,9 @@ _GATHERED_IN_HALF = frozenset(
     "Linear MatMul Gemm Einsum Conv ConvTranspose LSTM GRU RNN LayerNormalization RMSNormalization InstanceNormalization "
     "GroupNormalization MeanVarianceNormalization LpNormalization LRN AveragePool GlobalAveragePool LpPool CumSum ReduceSum ReduceMean "
     "ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp".split()
-)
+) | SCATTERING
 """Operators whose sums TensorFlow's kernels for a CPU gather in half precision, unless the processor has instructions for them."""
-_DERIVATIVES_IN_HALF = BROADCASTING | {"BatchNormalization", "Pad", "Expand", "Tile"}
+_DERIVATIVES_IN_HALF = BROADCASTING | GATHERING | {"BatchNormalization", "MaxPool", "Pad", "Expand", "Tile"}
 """And those whose derivatives are such sums."""
 
 

@@ -12,7 +12,7 @@ from polymodel.errors import PolymodelError, Unsupported
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.fuse import fuse
 from polymodel.passes.pool_first import pool_first
-from polymodel.passes.widen import widen
+from polymodel.passes.widen import GATHERING, widen
 from polymodel.plan import Node, Plan
 from polymodel_torch.compat import SLOW_HALVES, torch
 from polymodel_torch.dtypes import NAMES, to_torch
@@ -24,6 +24,8 @@ _SEVERAL_TERMS = frozenset({"Max", "Min", "Sum", "Mean"})
 """Operators that are several native ones, between whose derivatives half precision would be rounded."""
 _GATHERED_IN_HALF = frozenset({"LayerNormalization", "RMSNormalization"})
 """Operators whose sums PyTorch's kernels for a CPU gather in half precision."""
+_DERIVATIVES_IN_HALF = GATHERING | {"Pad", "AveragePool", "MaxPool"}
+"""And those whose derivatives are such sums."""
 _PRODUCTS = frozenset("Linear MatMul Gemm Einsum Conv ConvTranspose LSTM GRU RNN".split())
 """Operators that oneDNN computes in half precision where the processor has instructions for it; what stands in elsewhere gathers
 some sums in half, and takes many times as long as float32 (tests/backends/torch/test_halves.py)."""
@@ -47,13 +49,14 @@ class Lowered:
     constants: tuple[torch.Tensor, ...]
 
 
-def lower(plan: Plan, device: str, prepare: Callable[[Plan], Plan] | None = None) -> Lowered:
+def lower(plan: Plan, device: str, prepare: Callable[[Plan], Plan] | None = None, *, derivatives: bool = True) -> Lowered:
     """Lower a plan.
 
     Args:
         plan: from `specialize`.
         device: where constants live.
         prepare: a further pass over the plan, after the fusion of passes/fuse.py.
+        derivatives: whether anything may be differentiated.
 
     Raises:
         Unsupported: an operator or element type that this backend lacks.
@@ -62,7 +65,7 @@ def lower(plan: Plan, device: str, prepare: Callable[[Plan], Plan] | None = None
     plan = fuse(expand_functions(plan, TABLE), TABLE)
     plan = widen(plan, _SEVERAL_TERMS)
     if device == "cpu":
-        plan = widen(plan, _GATHERED_IN_HALF)
+        plan = widen(plan, _GATHERED_IN_HALF | _DERIVATIVES_IN_HALF if derivatives else _GATHERED_IN_HALF)
         plan = widen(plan, _PRODUCTS, SLOW_HALVES)
     plan = overwrite(pool_first(plan))
     if prepare is not None:

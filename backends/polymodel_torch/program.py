@@ -73,7 +73,7 @@ class TorchProgram(Program):
     # -- hooks ------------------------------------------------------------------------------------------------------
 
     def _compile_predict(self, plan: Plan) -> Predict:
-        lowered = self._lower(plan)
+        lowered = self._lower(plan, derivatives=False)
         call, names = self._callable(lowered), lowered.inputs
         fixed = {memory(t) for t in (*self._arguments(names), *lowered.constants) if t is not None}
 
@@ -218,8 +218,8 @@ class TorchProgram(Program):
     def _callable(self, lowered: Lowered) -> Callable[..., Any]:
         return compiled(lowered) if self.options.compile == "inductor" else lowered.module
 
-    def _lower(self, plan: Plan) -> Lowered:
-        return lower(plan, self.device, convert_inputs if self.device == "cpu" else None)
+    def _lower(self, plan: Plan, *, derivatives: bool = True) -> Lowered:
+        return lower(plan, self.device, convert_inputs if self.device == "cpu" else None, derivatives=derivatives)
 
     def _arguments(self, names: Sequence[str], feeds: Mapping[str, np.ndarray] | None = None) -> list[Any]:
         state = {**self.state["parameters"], **self.state["buffers"]}

@@ -4,7 +4,7 @@
    what is added up inside, forward and backward, is not. A value is cast once, however many calls read it.
 2. A constant is cast here, so that rules still know its value; what nobody reads any more is dropped.
 3. Which operators they are the backend says. Of those that broadcast, whose derivatives are sums over what was repeated, a call is
-   meant that repeats something.
+   meant that repeats something; of those that scatter, one that reduces.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ from polymodel.spec import TensorSpec, onnx_dtype
 HALVES = frozenset({"float16", "bfloat16"})
 BROADCASTING = frozenset("Add Sub Mul Div Pow Mod Max Min Sum Mean Clip PRelu Where".split())
 """Operators of the standard that repeat inputs of size 1 along an axis."""
+GATHERING = frozenset({"Gather", "GatherElements", "GatherND"})
+"""Operators that may take an element many times: derivatives by it are sums."""
+SCATTERING = frozenset({"ScatterElements", "ScatterND"})
+"""Operators that may put many elements in one place, by their sum where they are asked to."""
 
 
 def widen(plan: Plan, operators: Collection[str], halves: Collection[str] = HALVES) -> Plan:
@@ -50,6 +54,8 @@ def widen(plan: Plan, operators: Collection[str], halves: Collection[str] = HALV
 def _is_meant(node: Node, operators: Collection[str], halves: Collection[str]) -> bool:
     if node.op_type not in operators or not any(s.dtype in halves for s in node.inputs if s is not None):
         return False
+    if node.op_type in SCATTERING:
+        return node.attr("reduction") not in (None, "none")
     return node.op_type not in BROADCASTING or any(s.shape != node.outputs[0].shape for s in node.inputs if s is not None)
 
 

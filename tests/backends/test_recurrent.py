@@ -207,3 +207,18 @@ def test_narrow_types(backend: Backend, case: str, dtype: str) -> None:
         assert value.dtype.name == dtype
         tolerance = {"float32": 2e-6, "float16": 4e-3}[dtype]
         np.testing.assert_allclose(value, want[name], rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["Elu", "Softplus", "Softsign", "ThresholdedRelu", "LeakyRelu"])
+def test_derivatives_far_from_zero(backend: Backend, name: str) -> None:
+    """In float32 exp(x) is infinite from 89 on; the derivative of a branch that was not taken must not be asked."""
+    weights = {"W": np.ones((1, 1, 1), np.float32), "R": np.zeros((1, 1, 1), np.float32)}
+    feeds = {"X": np.array([[[200.0]], [[-200.0]]], np.float32), **weights}
+    node = helper.make_node("RNN", ["X", "W", "R"], ["Y"], hidden_size=1, activations=[name])
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, a.shape) for n, a in feeds.items()]
+    graph = helper.make_graph([node], "g", values, [helper.make_tensor_value_info("Y", TensorProto.FLOAT, [2, 1, 1, 1])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)
+    program = compile(load_onnx(model, trainable="none"), backend.name)
+    slopes = program.gradients(feeds, {"Y": np.ones((2, 1, 1, 1), np.float32)}, ["X"])["X"].ravel()
+    low = {"LeakyRelu": 0.01, "Softsign": 201.0**-2}.get(name, 0.0)
+    np.testing.assert_allclose(slopes, [201.0**-2 if name == "Softsign" else 1.0, low], rtol=1e-5, atol=1e-30)

@@ -23,7 +23,12 @@ def cast_like(node: Node, x: Any, like: Any) -> Any:
 def _to(x: Any, dtype: Any) -> Any:
     if dtype == tf.bool and x.dtype != tf.bool:
         return tf.not_equal(x, tf.zeros((), x.dtype))
-    return tf.cast(x, dtype)
+    wide = tf.cast(x, dtype)
+    if x.dtype in (tf.float16, tf.bfloat16) and dtype.is_floating:
+        # tf.gather's derivative comes as slices, which the derivative of a cast takes to half before they are added up; that of a
+        # reshape adds them up first.
+        return tf.reshape(wide, wide.shape if wide.shape.is_fully_defined() else tf.shape(wide))
+    return wide
 
 
 @TABLE.rule("PassThrough", since=1, domain="polymodel")

@@ -53,7 +53,7 @@ def _function(name: str, a: float, b: float) -> _Act:
         "thresholdedrelu": lambda x: torch.where(x >= a, x, torch.zeros_like(x)),
         "scaledtanh": lambda x: a * torch.tanh(b * x),
         "hardsigmoid": lambda x: torch.clamp(a * x + b, 0, 1),
-        "elu": lambda x: torch.where(x < 0, a * torch.expm1(x), x),
+        "elu": lambda x: torch.nn.functional.elu(x, a),
         "softsign": lambda x: x / (1 + x.abs()),
         "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
     }
