@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
@@ -144,8 +147,19 @@ def test_runs_side_by_side_measure_the_same_bits(monkeypatch: pytest.MonkeyPatch
     graph = build("Relu", (x.shape,), {})
     feeds = {"i0": x}
     plan = plan_of(graph, graph.outputs, feeds)
-    alone = measure(forward(plan, feeds))
+    compute, threads = forward(plan, feeds), set[str]()
+
+    def watched(noise: Noise | None, kinks: Kinks) -> Mapping[str, np.ndarray]:
+        threads.add(threading.current_thread().name)
+        return compute(noise, kinks)
+
+    alone = measure(watched)
     monkeypatch.setattr("polymodel_conformance.tolerance.floor._LONG", -1.0)
-    both = measure(forward(plan, feeds))
+    monkeypatch.setattr("polymodel_conformance.tolerance.floor._ROOM", 1 << 60)
+    measure(watched)
+    assert threads == {threading.current_thread().name}  # neither short computations nor little memory take another thread
+    monkeypatch.setattr("polymodel_conformance.tolerance.floor._ROOM", 0)
+    both = measure(watched)
+    assert len(threads) > 1
     assert alone.undecidable == both.undecidable
     assert alone.spread["o0"].tobytes() == both.spread["o0"].tobytes()

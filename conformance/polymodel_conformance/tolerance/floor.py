@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, final
 
 import numpy as np
+import psutil
 
 from polymodel.plan import Plan
 from polymodel_conformance.oracle import evaluate
@@ -32,6 +33,8 @@ _PROBES = 4  # one run moves an element by less than a twentieth of its error in
 _LONG = 0.5
 """Seconds of the runs without noise from which two noisy runs go side by side: NumPy's loops over large arrays leave the interpreter to
 the other one. More would hold more tapes in memory."""
+_ROOM = 8 << 30
+"""Bytes of free memory without which they go one after the other: with both, a step of ResNet-18 takes 9 GB."""
 
 Compute: TypeAlias = Callable[[Noise | None, Kinks], Mapping[str, Array]]
 
@@ -112,7 +115,7 @@ def measure(
     """
     began = time.monotonic()
     seen = look(compute, unit=unit, seed=seed, apart=apart) if seen is None else seen
-    both = time.monotonic() - began > _LONG and (os.cpu_count() or 1) > 1
+    both = time.monotonic() - began > _LONG and (os.cpu_count() or 1) > 1 and psutil.virtual_memory().available > _ROOM
     squares = {n: np.zeros(v.shape) for n, v in seen.values.items() if v.dtype.kind == "f"}
     rng = np.random.default_rng(seed)
 
