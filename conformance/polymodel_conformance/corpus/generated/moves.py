@@ -90,4 +90,16 @@ _WRITES: list[Row] = [
     row("tensor_scatter_axis", "TensorScatter", (2, 3, 4), (2, 3, 1), axis=-1),
 ]
 
-ROWS = [*_SHAPES, *_PADS, *_SLICES, *_WRITES]
+_MANY = np.arange(300).reshape(60, 5) ** 2 % 3  # a sum of so many halves has to be gathered wide
+_REPEATED: list[Row] = [
+    row("gather_many", "Gather", (3, 5), _MANY[:, 0]),
+    row("gather_many_columns", "Gather", (5, 3), _MANY[:, 0], axis=1),
+    row("gather_elements_many", "GatherElements", (3, 5), _MANY, axis=0),
+    row("gather_nd_many", "GatherND", (3, 3, 2), _MANY[:, :2]),
+    row("pad_edge_wide", "Pad", (3, 5), ints(9, 12, 9, 13), mode="edge"),
+    row("expand_many", "Expand", (1, 5), ints(60, 5)),
+    row("scatter_elements_add_many", "ScatterElements", (3, 5), _MANY, (60, 5), reduction="add"),
+    row("scatter_nd_add_many", "ScatterND", (3, 5), _MANY[:, :1], (60, 5), reduction="add"),
+]
+
+ROWS = [*_SHAPES, *_PADS, *_SLICES, *_WRITES, *_REPEATED]
