@@ -102,5 +102,4 @@ def encode(array: np.ndarray, kind: str = "PNG", quality: int = 95) -> bytes:
 
 def to_array(image: Any) -> np.ndarray:
     """A Pillow image as uint8 (height, width, channels)."""
-    array = np.asarray(image)
-    return array[..., None] if array.ndim == 2 else array
+    return np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, len(image.getbands()))
