@@ -34,7 +34,7 @@ def test_runs_with_different_seeds(tmp_path: Path) -> None:
     data = json.loads(path.read_text())
     data["counts"]["torch"] = {"pass": len(reports[1].results) - 1, "fail": 1}
     path.write_text(json.dumps(data))
-    assert rows(folders)[1]["false alarms"] == 1
+    assert rows(folders)[1]["failed"] == 1
     assert several(*folders).returncode == 1
 
     path.write_text(json.dumps({**data, "profile": "quick"}))

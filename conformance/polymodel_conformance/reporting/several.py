@@ -2,8 +2,8 @@
 
     python -m polymodel_conformance.reporting.several report-seed0 report-seed1 ...
 
-On backends that are believed correct every verdict that fails a run is a false alarm. The exit code is 0 when there is none, 1
-otherwise, 2 for folders that cannot be compared.
+On correct backends every verdict that fails a run is a false alarm. The exit code is 0 when there is none, 1 otherwise, 2 for folders
+that cannot be compared.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from polymodel_conformance.selection import UsageError
 from polymodel_conformance.tolerance.verdict import Verdict
 
 COLUMNS = (
-    "seed", "backend", "passed", "expected failures", "undecided", "false alarms", "largest rho / limit", "faults caught",
+    "seed", "backend", "passed", "expected failures", "undecided", "failed", "largest rho / limit", "faults caught",
     "right called wrong", "seconds",
 )  # fmt: skip
 
@@ -68,7 +68,7 @@ def _row(report: Mapping[str, Any], backend: str) -> dict[str, Any]:
         "passed": counts.get(Verdict.PASS, 0),
         "expected failures": counts.get(Verdict.EXPECTED, 0),
         "undecided": counts.get(Verdict.UNDECIDED, 0),
-        "false alarms": sum(number for verdict, number in counts.items() if verdict.bad),
+        "failed": sum(number for verdict, number in counts.items() if verdict.bad),
         "largest rho / limit": f"{max(shares, default=0.0):.2f}",
         "faults caught": f"{score['caught']} of {score['planted']}" if score else "",
         "right called wrong": f"{score['false_alarms']} of {score['right']}" if score else "",
@@ -86,7 +86,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     print(table(found))
-    return int(any(row["false alarms"] for row in found))
+    return int(any(row["failed"] for row in found))
 
 
 if __name__ == "__main__":
