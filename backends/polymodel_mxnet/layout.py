@@ -1,8 +1,8 @@
-"""How a program's state lies in memory: all tensors of one role in one flat array, each seen through a view.
+"""How a program's state lies in memory: all small tensors of one role in one flat array, each seen through a view.
 
-One flat array makes an optimizer step one kernel instead of one for each parameter, a norm over all gradients one
-reduction, and saving one copy. Tensors start at multiples of 64 bytes. Values are in ONNX's order of axes, with one
-exception: a matrix that only products take, from the right, is held turned, (units, in), as MXNet's dense kernel wants
+One flat array makes an optimizer step one kernel instead of one for each parameter. A large tensor has a flat array of its own: its
+update begins when its gradient is there, not when all are. Tensors start at multiples of 64 bytes. Values are in ONNX's order of
+axes, with one exception: a matrix that only products take, from the right, is held turned, (units, in), as MXNet's dense kernel wants
 it (`turned_weights`). oneDNN reorders convolution weights itself, inside its operators.
 """
 
@@ -23,6 +23,7 @@ from polymodel_mxnet.dtypes import check_dtype, to_mxnet, to_numpy, write
 
 _ALIGN = 64  # bytes
 _ROW = 256  # elements
+_LARGE = 1 << 16  # elements
 
 
 def turned_weights(graph: Graph) -> frozenset[str]:
@@ -105,7 +106,7 @@ def _window(array: Any, start: int, stop: int, shape: tuple[int, ...]) -> Any:
 
 @final
 class State:
-    """Tensors by name, in one Flat for each element type.
+    """Tensors by name: large ones each in a Flat, the others in one Flat for each element type.
 
     Args:
         values: the tensors.
@@ -126,7 +127,8 @@ class State:
     ) -> None:
         groups: dict[Hashable, dict[str, np.ndarray]] = {}
         for name, value in values.items():
-            groups.setdefault((value.dtype.name, apart and apart.get(name)), {})[name] = value
+            own = name if value.size >= _LARGE else None
+            groups.setdefault((value.dtype.name, apart and apart.get(name), own), {})[name] = value
         self.flats = [Flat(g, next(iter(g.values())).dtype.name, context, turned) for g in groups.values()]
         self.order = tuple(values)
 
