@@ -23,7 +23,7 @@ from polymodel_mxnet.dtypes import check_dtype, to_mxnet, to_numpy, write
 
 _ALIGN = 64  # bytes
 _ROW = 256  # elements
-_LARGE = 1 << 16  # elements
+_LARGE = 1 << 16  # elements from which a tensor lies by itself
 
 
 def turned_weights(graph: Graph) -> frozenset[str]:

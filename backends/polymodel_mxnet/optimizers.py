@@ -77,7 +77,8 @@ class Update(ABC):
         rows = [f.rows for f in self.gradients.flats]
         for g in rows:
             push("_npi_multiply_scalar", g, out=g, scalar=1 / scale, is_int=False)
-        return all(bool(push("all_finite", g).asnumpy().all()) for g in rows)
+        finite = [push("all_finite", g) for g in rows]  # all are asked before one is waited for
+        return all(bool(f.asnumpy().all()) for f in finite)
 
     @final
     def read(self) -> dict[str, np.ndarray]:
@@ -176,7 +177,7 @@ def _clip(clip: Clip, gradients: Sequence[Any]) -> None:
             push("clip", g, out=g, a_min=-clip.limit, a_max=clip.limit)
     elif isinstance(clip, ClipNorm):
         norms = [push("norm", g, ord=2) for g in gradients]
-        norm = norms[0] if len(norms) == 1 else sum(n * n for n in norms) ** 0.5
+        norm = push("norm", push("_npi_stack", *norms, axis=0, num_args=len(norms)), ord=2)
         scale = (clip.max_norm / (norm + 1e-6)).clip(None, 1.0)
         for g in gradients:
             push("_npi_multiply", g, scale, out=g)

@@ -154,6 +154,7 @@ def test_runs_side_by_side_measure_the_same_bits(monkeypatch: pytest.MonkeyPatch
         return compute(noise, kinks)
 
     alone = measure(watched)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr("polymodel_conformance.tolerance.floor._LONG", -1.0)
     monkeypatch.setattr("polymodel_conformance.tolerance.floor._ROOM", 1 << 60)
     measure(watched)

@@ -13,6 +13,7 @@ from polymodel.graph import Graph
 from polymodel.optim import SGD, Adagrad, Adam, Optimizer
 from polymodel.passes.specialize import specialize
 from polymodel.spec import TensorSpec
+from polymodel_mxnet import layout
 from polymodel_mxnet.compat import mxnet
 from polymodel_mxnet.dtypes import to_numpy
 from polymodel_mxnet.layout import State, turned_weights
@@ -35,6 +36,14 @@ def test_round_trip_in_order() -> None:
     assert list(state.read()) == list(_values())
     for name, array in state.read().items():
         assert array.dtype == _values()[name].dtype
+        np.testing.assert_array_equal(array, _values()[name])
+
+
+def test_large_tensors_lie_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "_LARGE", 6)
+    state = State(_values(), mxnet.cpu())
+    assert [sorted(f.views) for f in state.flats] == [["matrix"], ["nothing", "number"], ["wide"], ["count"]]
+    for name, array in state.read().items():
         np.testing.assert_array_equal(array, _values()[name])
 
 

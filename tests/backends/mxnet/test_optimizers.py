@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from polymodel.optim import SGD, Adam, AdamW, ClipNorm, ClipValue
+from polymodel_mxnet import layout
 
 RULES = [
     SGD(0.1),
@@ -46,6 +47,27 @@ def test_agrees_with_the_lowered_formula_in_float64(
             assert np.abs(array - slots[name]).max() <= 1e-4 * np.abs(slots[name]).max() + 1e-9, name
         single.parameters = {n: a.astype(np.float32) for n, a in exact.items()}
         single.slots = {n: a.astype(np.float32) for n, a in slots.items()}
+
+
+@pytest.mark.parametrize("clip", [None, ClipNorm(0.05), ClipValue(0.01)], ids=["free", "norm", "value"])
+@pytest.mark.parametrize("rule", [SGD(0.1, momentum=0.9), Adam(0.01), AdamW(0.01, weight_decay=0.1)], ids=str)
+def test_tensors_that_lie_alone_are_updated_alike(
+    trained: Callable[..., Any], batch: dict[str, np.ndarray], rule: Any, clip: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = trained(optimizer=rule, clip=clip)
+    monkeypatch.setattr(layout, "_LARGE", 8)
+    alone = trained(optimizer=rule, clip=clip)
+    assert len(together.trained.flats) == 1 < len(alone.trained.flats)
+    for step in (1, 2, 3):
+        for program in (together, alone):
+            program.train_step(batch, lr=0.01, step=step)
+        if isinstance(clip, ClipNorm):  # the norm of norms is rounded otherwise, which the next steps would carry on
+            for name, array in alone.parameters.items():
+                np.testing.assert_allclose(array, together.parameters[name], rtol=1e-5, atol=1e-7, err_msg=name)
+            return
+    for role in ("parameters", "slots"):
+        for name, array in getattr(alone, role).items():
+            np.testing.assert_array_equal(array, getattr(together, role)[name], err_msg=name)
 
 
 def test_slots_have_the_portable_names_and_start_at_zero(trained: Callable[..., Any]) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
+
 from polymodel.backend import Backend, CompileOptions, Training
 from polymodel.graph import Graph
+from polymodel_mxnet import layout
 from polymodel_mxnet.compat import mxnet
 from polymodel_mxnet.program import MXNetProgram
 from tests.backends.replicas import check_sharing
 
 
-def test_contexts_share_a_batch(backend: Backend) -> None:
+@pytest.mark.parametrize("large", [8, 1 << 16])
+def test_contexts_share_a_batch(backend: Backend, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "_LARGE", large)
+
     def make(graph: Graph, number: int, training: Training) -> MXNetProgram:
         return MXNetProgram(backend, graph, f"cpu:{number}" if number else "cpu", mxnet.cpu(number), training, CompileOptions())
 
