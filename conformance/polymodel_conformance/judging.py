@@ -1,12 +1,13 @@
 """Judging cases on workers: one thread computes what should come out, one for each backend asks and compares.
 
-While the workers compute, the oracle goes on with the next cases. In the shorter profiles small cases are asked as one
-(together.py); a case that does not pass in company is judged alone, and the longer profiles judge each alone.
+While the workers compute, the oracle goes on with the next cases. A thread that has no more to do helps the backend that has most left,
+in a second process of it. In the shorter profiles small cases are asked as one (together.py); a case that does not pass in company is
+judged alone, and the longer profiles judge each alone.
 """
 
 from __future__ import annotations
 
-import queue
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -25,12 +26,16 @@ from polymodel_conformance.reporting.report import ORACLE, Report, Result
 from polymodel_conformance.together import MOST, Kind, Together, kind_of, together
 from polymodel_conformance.tolerance.compare import Expected
 from polymodel_conformance.tolerance.verdict import Verdict
-from polymodel_conformance.workers.client import HERE, Answer, Place, Worker
+from polymodel_conformance.workers.client import HERE, Answer, Place, Unavailable, Worker
 from polymodel_conformance.workers.devices import obstacle
 from polymodel_conformance.workers.jobs import Job
+from polymodel_conformance.workers.line import Line
 
-_AHEAD = 1 << 28
+_AHEAD = 1 << 30
 """Bytes that the oracle may be ahead of the slowest backend: it goes on to long trainings while that compiles short programs."""
+_HELPING = Place(process=-1)
+_WORTH = 64
+"""Requests that must be left for a second process to be worth its start."""
 
 
 def judge_all(
@@ -97,12 +102,41 @@ class _Judging:
     def run(self, cases: Sequence[Case]) -> None:
         """Prepare what is not in the journal, and hand it to the backends' threads."""
         self._reasons = {b: known(b) for b in self.workers}
-        lanes: dict[str, queue.Queue[_Item | None]] = {b: queue.Queue() for b in self.workers}
-        threads = [
-            threading.Thread(target=_Lane(self, b, lanes[b]).run, daemon=True) for b in self.workers
-        ]
+        self._lines: dict[str, Line[_Item]] = {b: Line() for b in self.workers}
+        self._busy, self._helped = 1 + len(self.workers), set[str]()
+        threads = [threading.Thread(target=self._lane, args=(b,), daemon=True) for b in self.workers]
         for thread in threads:
             thread.start()
+        self._hand_out(cases)
+        for line in self._lines.values():
+            line.close()
+        self._help()
+        for thread in threads:
+            thread.join()
+
+    def _lane(self, backend: str) -> None:
+        _Lane(self, backend, self._lines[backend], self.workers[backend]).run()
+        self._help()
+
+    def _help(self) -> None:
+        """What a thread does that has no more to do: if a core is idle and a backend has much left, work for it from the other end."""
+        with self._lock:
+            self._busy -= 1
+            left = {b: len(line) for b, line in self._lines.items() if b not in self._helped and self.workers[b].device == "cpu"}
+            backend = max(left, key=left.__getitem__, default="")
+            if not backend or left[backend] < _WORTH or self._busy >= (os.cpu_count() or 1):
+                return
+            self._busy += 1
+            self._helped.add(backend)
+        worker = self.workers[backend].at(_HELPING)
+        try:
+            worker.start()
+        except Unavailable:
+            return  # which costs time, and nothing else
+        _Lane(self, backend, self._lines[backend], worker, helping=True).run()
+        worker.stop()
+
+    def _hand_out(self, cases: Sequence[Case]) -> None:
         host = {(d, o) for w in self.workers.values() for d, o in w.about.get("host", ())}
         waiting: dict[tuple[Kind, tuple[str, ...]], list[GraphCase]] = {}
 
@@ -112,9 +146,9 @@ class _Judging:
                 self._lock.wait_for(lambda: not self._ahead or self._ahead + item.size <= _AHEAD)
                 self._ahead += item.size
             for backend in asked:
-                lanes[backend].put(item)
+                self._lines[backend].put(item)
 
-        for case in cases:
+        for case in sorted(cases, key=lambda c: c.level == 0):  # the suite itself last: it takes the oracle, and the backends nothing
             asked = self._prepared(case)
             kind = kind_of(case, host) if asked and self.report.profile not in WHOLE else None
             if kind is None and asked:
@@ -127,10 +161,6 @@ class _Judging:
                     del waiting[kind, tuple(asked)]
         for (_, some), own in waiting.items():
             put(own, together(own) if len(own) > 1 else None, some)
-        for lane in lanes.values():
-            lane.put(None)
-        for thread in threads:
-            thread.join()
 
     def _prepared(self, case: Case) -> list[str]:
         """Compute what should come out.
@@ -241,26 +271,32 @@ class _Found:
 @final
 @dataclass
 class _Lane:
-    """Judges the cases of one backend as they are prepared."""
+    """Judges the cases of one backend as they are prepared, in one process."""
 
     judging: _Judging
     backend: str
-    items: queue.Queue[_Item | None]
+    line: Line[_Item]
+    worker: Worker
+    helping: bool = False
 
     def run(self) -> None:
         """Until there is nothing more."""
-        worker = self.judging.workers[self.backend]
-        before = worker.cpu_seconds
-        while (item := self.items.get()) is not None:
+        before = self._spent()
+        while (item := self.line.take(last=self.helping)) is not None:
             if item.joint is None:
                 for case in item.cases:
                     self._enter(self._judged(case))
             else:
                 self._together(item.joint)
-            now = worker.cpu_seconds
+            now = self._spent()
             self.judging.spent(self.backend, item.cases[0].level, now - before)
             before = now
             self.judging.done(item, self.backend)
+
+    def _spent(self) -> float:
+        """Processor seconds of the process, without those of who helps it."""
+        helped = not self.helping and self.backend in self.judging._helped
+        return self.worker.cpu_seconds - (self.worker.at(_HELPING).cpu_seconds if helped else 0.0)
 
     def _together(self, joint: Together) -> None:
         """What passes in company has passed; the rest is judged alone, where each has the blame for its own.
@@ -268,7 +304,7 @@ class _Lane:
         Where none fails alone, what failed in company has failed.
         """
         begin = time.monotonic()
-        answer = self.judging.workers[self.backend].call(joint.job)
+        answer = self.worker.call(joint.job)
         left: list[tuple[int, Outcome | None]] = []
         share = (time.monotonic() - begin) / len(joint.cases)
         for i, case in enumerate(joint.cases):
@@ -286,8 +322,7 @@ class _Lane:
         for (_, in_company), found in zip(left, alone, strict=True):
             if in_company is not None and in_company.verdict.bad and not blamed:
                 words = f"{in_company.message}; in one program with {len(joint.cases) - 1} other cases, alone it passes"
-                worker = self.judging.workers[self.backend]
-                last = (joint.job, worker, worker.call(joint.job))
+                last = (joint.job, self.worker, self.worker.call(joint.job))
                 found = replace(found, outcome=replace(in_company, message=words), expected=joint.expected(), last=last)
             self._enter(found)
 
@@ -297,7 +332,8 @@ class _Lane:
         last: list[tuple[Job, Worker, Answer]] = []
 
         def call(job: Job, backend: str | None = None, place: Place = HERE) -> Answer:
-            worker = self.judging.workers[backend or self.backend].at(place)
+            who = backend or self.backend
+            worker = (self.worker if who == self.backend else self.judging.workers[who]).at(place)
             answer = worker.call(job, max(0.0, worker.timeout - (time.monotonic() - begin)))
             last[:] = [(job, worker, answer)]
             return answer

@@ -101,8 +101,12 @@ MODELS: dict[str, tuple[dict[str, Any], Any, Draw]] = {
 """Options that make it small, its loss, and inputs with their targets. The other reference models have their own cases."""
 
 
-QUICK = tuple(n for n in MODELS if n not in ("vgg16", "resnet34"))
-"""Those of the quick profile: all but the ones that repeat the blocks of another in a deeper network."""
+QUICK = tuple(n for n in MODELS if n not in ("vgg16", "resnet34", "gru", "bert_classifier"))
+"""Those of the quick profile: all but the ones that repeat the blocks of another in a deeper network, the LSTM classifier with another
+cell (which the layers have), and one of three heads of the same encoder."""
+QUICK_TRAINED = ("vgg11", "resnet18", "mobilenet_v2", "unet")
+"""Kinds of networks that the reference models are not: the quick profile trains them one step, whose gradients level 6 judges, so that
+level 2 leaves them out there."""
 
 
 def goal_of(name: str) -> Goal:
@@ -137,7 +141,8 @@ def with_models(training: bool) -> tuple[Entry, ...]:
     for name in MODELS:
         model = small(name)
         graph = model.goal_graph(goal_of(name), training=True) if training else model.graph
-        found.append(Entry(f"model/{name}", graph, draw_of(name), quick=name in QUICK))
+        quick = name in QUICK and not (training and name in QUICK_TRAINED)
+        found.append(Entry(f"model/{name}", graph, draw_of(name), quick=quick))
     return tuple(found) if training else (*found, _cached(), _ensemble())
 
 

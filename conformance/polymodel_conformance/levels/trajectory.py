@@ -21,7 +21,7 @@ from polymodel.options import Training
 from polymodel.training.accumulation import Accumulation
 from polymodel_conformance import cache, phases
 from polymodel_conformance.cases import Call, Case, Outcome, expectations, judged, measured
-from polymodel_conformance.corpus.models import MODELS, draw_of, with_models
+from polymodel_conformance.corpus.models import MODELS, QUICK_TRAINED, draw_of, with_models
 from polymodel_conformance.oracle.tape import Kinks, Noise
 from polymodel_conformance.tolerance.compare import Expected
 from polymodel_conformance.tolerance.floor import UNIT, Compute
@@ -46,11 +46,11 @@ SMOKE = ("mlp", "lenet")
 CUT = ("lenet", "transformer", "vgg11", "bert_classifier")
 """Trained in three parts of a batch too, and on three devices, against the oracle's step over the whole batch. Eight samples are cut
 unevenly, the transformer's batch has but two; the last two, small ones, have dropout, whose masks are cut with the batch."""
-QUICK = ("mlp", "lenet", "lstm", "transformer")
-"""The larger two with Adam and whole batches only. Without ResNet-18: its blocks are trained in the small model of that name, and its
-11 million parameters travel for long."""
-QUICK_SMALL = ("vgg11", "resnet18", "mobilenet_v2", "unet", "vae")
-"""Kinds of networks that the reference models are not; the values and derivatives of all small models are judged at levels 1 and 2."""
+QUICK = ("mlp", "lenet", "lstm")
+"""The LSTM with Adam and whole batches only, as phases and parts of a batch are with Adam only. Without ResNet-18, whose blocks are
+trained in the small model of that name, and without the transformer, whose step a compiler takes long over."""
+ALONE = {"smoke": (), "quick": ("mlp",), "full": ("mlp", "lstm"), "exhaustive": ("mlp", "lstm")}
+"""Trained for a few steps in a row, with SGD."""
 FREE = 5
 
 
@@ -79,35 +79,36 @@ def batches_of(name: str, steps: int, seed: int = 0) -> list[dict[str, np.ndarra
 
 
 def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case]:
-    """Five models (two in the shortest profile, four in the quick one), and phases of steps over several models, with two update rules."""
-    steps = STEPS[profile]
+    """Five models (two in the shortest profile, three in the quick one), and phases of steps over several models, with two update rules."""
+    steps, quick = STEPS[profile], profile == "quick"
     for name in {"smoke": SMOKE, "quick": QUICK}.get(profile, tuple(models.REFERENCE)):
         batches = batches_of(name, steps, seed)
         for word, rule in optimizers().items():
-            if profile == "quick" and name not in SMOKE and word != "adam":
+            if quick and name not in SMOKE and word != "adam":
                 continue
             training = training_of(name, rule)
-            if name in CUT and (profile != "quick" or name in SMOKE):
+            if name in CUT and (not quick or (name in SMOKE and word == "adam")):
                 yield from _cut(f"trajectory/{name}/{word}", training, batches[:1], LR[word])
             trajectory = Trajectory(training, batches, LR[word], 2 if name == "resnet18" else 4)
             for number in range(1, steps + 1):
                 yield StepCase(f"trajectory/{name}/{word}/step{number:02}", 6, "trajectory", trajectory, number)
+            if name in ALONE[profile] and word == "sgd":  # now, while the program is there
+                yield FreeCase(f"trajectory/{name}/free", training, batches_of(name, FREE, seed), LR[word])
     for word in phases.WORDS[:2] if profile == "smoke" else phases.WORDS:
         for name, rule in phases.rules().items():
+            if quick and name != "adam":
+                continue
             few = min(steps, 5)
             trajectory = Trajectory(phases.training_of(word, rule), phases.batches_of(few, seed), phases.LR)
             for number in range(1, few + 1):
                 yield StepCase(f"trajectory/phases/{word}/{name}/step{number:02}", 6, "trajectory", trajectory, number)
     yield from _small(profile, seed)
-    for name in {"smoke": (), "quick": ("mlp",)}.get(profile, ("mlp", "lstm")):
-        batches = batches_of(name, FREE, seed)
-        yield FreeCase(f"trajectory/{name}/free", training_of(name, optimizers()["sgd"]), batches, LR["sgd"])
 
 
 def _small(profile: str, seed: int) -> Iterator[Case]:
     """Every model of polymodel.models, with SGD."""
     graphs = {} if profile == "smoke" else {entry.name: entry.graph for entry in with_models(training=True)}
-    for name in {"smoke": (), "quick": QUICK_SMALL}.get(profile, tuple(MODELS)):
+    for name in {"smoke": (), "quick": QUICK_TRAINED}.get(profile, tuple(MODELS)):
         draw = draw_of(name)
         training = Training(graphs[f"model/{name}"], "loss", optimizers()["sgd"])
         batches = [dict(draw(100 + i + 1000 * seed)) for i in range(SMALL[profile])]
