@@ -138,7 +138,7 @@ class Loader:
         seed = self.seed if self.seed is not None else seed or 0
         count, size = len(self.dataset), self.batch_size
         order = random.permutation(seed, number, count) if (self.shuffle if shuffle is None else shuffle) else np.arange(count)
-        parts = ((order[at * size : (at + 1) * size], seed, number) for at in range(start, len(self)))
+        parts = ((order[at * size : (at + 1) * size].tolist(), seed, number) for at in range(start, len(self)))
         self.skipped = []
         made = self._workers.map(parts)
         try:
@@ -175,8 +175,7 @@ class _Maker:
     def __init__(self, dataset: Dataset, transforms: tuple[Transform, ...], skip: bool) -> None:
         self.dataset, self.transforms, self.skip = dataset, transforms, skip
 
-    def __call__(self, indices: np.ndarray, seed: int, number: int) -> _Made:
-        chosen = indices.tolist()
+    def __call__(self, chosen: list[int], seed: int, number: int) -> _Made:
         try:
             return _Made(self._batch(chosen, seed, number), [])
         except DataError as error:  # which sample is it?

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import signal
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from queue import SimpleQueue
 from typing import Any, Generic, TypeVar, final
+
+from polymodel.data.processes import Processes
+from polymodel.data.threads import Threads
 
 R = TypeVar("R")
 
@@ -30,7 +26,8 @@ class Workers(Generic[R]):
 
     def __init__(self, function: Callable[..., R], count: int, processes: bool, ahead: int) -> None:
         self.function, self.count, self.processes, self.ahead = function, count, processes, ahead
-        self._pool: Executor | None = None
+        self._threads: Threads[R] | None = None
+        self._idle: list[Processes[R]] = []
 
     def map(self, arguments: Iterable[tuple[Any, ...]]) -> Iterator[R]:
         """The results in the order of the arguments; an error of the function is raised in its place.
@@ -38,82 +35,28 @@ class Workers(Generic[R]):
         Whatever ends the iteration, no work is under way and none is waiting afterwards.
         """
         if not self.count:
-            for given in arguments:
-                yield self.function(*given)
-            return
-        waiting: deque[Future[R]] = deque()
-        ended: SimpleQueue[Future[R]] = SimpleQueue()
-        done: set[Future[R]] = set()
-
-        def first() -> R:
-            while waiting[0] not in done:
-                done.add(ended.get())  # the one wait that Ctrl-C may break off
-            with uninterrupted():
-                done.remove(waiting[0])
-                return waiting.popleft().result()
-
-        try:
-            for given in arguments:
-                with uninterrupted():
-                    waiting.append(self._submit(given))
-                    waiting[-1].add_done_callback(ended.put)
-                if len(waiting) > self.ahead:
-                    yield first()
-            while waiting:
-                yield first()
-        finally:
-            with uninterrupted():
-                running = [future for future in waiting if not future.cancel()]
-                for future in running:
-                    future.exception()
+            return (self.function(*given) for given in arguments)
+        if self.processes:
+            return self._by_processes(arguments)
+        if self._threads is None:
+            self._threads = Threads(self.function, self.count, self.ahead)
+        return self._threads.map(arguments)
 
     def close(self) -> None:
         """End the threads or processes; more work starts new ones."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.close()
+        while self._idle:
+            self._idle.pop().close()
 
-    def _submit(self, given: tuple[Any, ...]) -> Future[R]:
-        if self._pool is None and self.processes:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.count, context, initializer=_keep, initargs=(self.function,))
-        elif self._pool is None:
-            self._pool = ThreadPoolExecutor(self.count, "polymodel-data")
-        return self._pool.submit(_call if self.processes else self.function, *given)
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Ctrl-C takes effect when the body has ended.
-
-    For code that takes locks written in Python, as `threading.Condition` and all of `concurrent.futures` are: an interrupt
-    raised between the acquisition of such a lock and the block that releases it leaves it taken, and whoever asks for it next,
-    a thread of a pool for example, waits for ever (https://bugs.python.org/issue29988).
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield
-        return
-    came: list[tuple[Any, Any]] = []
-    signal.signal(signal.SIGINT, lambda *given: came.append(given))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if came:
-            handler(*came[0])
-
-
-_kept: Callable[..., Any] | None = None
-
-
-def _keep(function: Callable[..., Any]) -> None:
-    """What a process begins with: the function comes once, and Ctrl-C is the business of the process that started it."""
-    global _kept
-    _kept = function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _call(*arguments: Any) -> Any:
-    assert _kept is not None
-    return _kept(*arguments)
+    def _by_processes(self, arguments: Iterable[tuple[Any, ...]]) -> Iterator[R]:
+        """Iterations that overlap have processes of their own."""
+        found = self._idle.pop() if self._idle else Processes(self.function, self.count, self.ahead)
+        try:
+            yield from found.map(arguments)
+        finally:
+            if found.gone:
+                found.close()
+            else:
+                self._idle.append(found)

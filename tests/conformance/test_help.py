@@ -38,7 +38,7 @@ def judged(worker: Worker, found: list[Case]) -> Report:
 
 
 def test_two_processes_judge_each_case_once(torch: Worker, found: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr(judging, "_WORTH", 2)
     report = judged(torch, found)
     assert [r.case for r in report.results] == [c.id for c in found]
@@ -54,7 +54,7 @@ def test_two_processes_judge_each_case_once(torch: Worker, found: list[Case], mo
 def test_no_second_process_without_an_idle_core_or_for_a_few_requests(
     torch: Worker, found: list[Case], cores: int, worth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judging.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
     monkeypatch.setattr(judging, "_WORTH", worth)
     report = judged(torch, found[:40])
     assert len(report.results) == 40
@@ -64,7 +64,7 @@ def test_no_second_process_without_an_idle_core_or_for_a_few_requests(
 def test_a_second_process_that_does_not_start_costs_nothing(
     torch: Worker, found: list[Case], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judging.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr(judging, "_WORTH", 2)
     monkeypatch.setattr(torch.at(HELPING), "_python", "/no/such/python")
     report = judged(torch, found[:60])

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import pytest
 
 from polymodel import random
 from polymodel.data import ArrayDataset, Dataset, ImageFolder, Loader, RecordDataset, Subset, write_images
-from polymodel.data.prefetch import uninterrupted
 from polymodel.errors import ConfigError, CorruptSample, DataError
 
 CHAIN: list[Any] = [{"random_crop": {"size": 8, "padding": 1}}, "mirror", {"rotate": {"degrees": 20}}, {"brightness": {"amount": 0.3}}]
@@ -29,7 +28,7 @@ def images(count: int = 21) -> ArrayDataset:
     return ArrayDataset(x, np.arange(count))
 
 
-def bits(batches: Iterator[Any]) -> list[bytes]:
+def bits(batches: Iterable[Any]) -> list[bytes]:
     return [b"".join(np.asarray(part).tobytes() for part in batch) for batch in batches]
 
 
@@ -245,31 +244,99 @@ print("interrupted")
 
 
 def test_ctrl_c_leaves_no_lock_taken() -> None:
-    """Wherever it comes, the workers end: without `uninterrupted`, one of these many waited for ever."""
+    """Wherever it comes, the workers end: with a pool of concurrent.futures, one of these many waited for ever."""
     ran = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "interrupted\n", "")
 
 
-def test_uninterrupted() -> None:
-    """What comes inside takes effect at the end, once."""
-    ended = []
+def test_a_pass_goes_on_by_itself(tmp_path: Path) -> None:
+    """Of two passes at once each has its batches; none goes on after its loader was closed."""
+    data = images()
+    for processes in (False, True):
+        options: dict[str, Any] = {"workers": 2, "prefetch": 1, "processes": processes}
+        with Loader(data, 4, transforms=CHAIN) as plain, Loader(data, 4, transforms=CHAIN, **options) as loader:
+            wanted = [bits(plain.batches(0)), bits(plain.batches(1))]
+            pairs = list(zip(loader.batches(0), loader.batches(1), strict=True))
+            assert [bits(column) for column in zip(*pairs, strict=True)] == wanted
+    loader = Loader(data, 1, transforms=CHAIN, workers=1, prefetch=1)
+    batches = loader.batches(0)
+    next(batches)
+    loader.close()
+    with pytest.raises(DataError, match="closed in the middle of this pass"):
+        list(batches)
 
-    def work() -> None:
-        with uninterrupted():
-            ended.append("inside")
-            signal.raise_signal(signal.SIGINT)
-            ended.append("still inside")
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            work()
-        assert ended == ["inside", "still inside"]
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)
+KILLED = """
+import os, signal
+import numpy as np
+from polymodel.data import ArrayDataset, Loader
+from polymodel.errors import DataError
+
+def deadly(image):
+    if image[0, 0, 0] == 9:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return image
+
+if __name__ == "__main__":
+    x = np.zeros((40, 4, 4, 3), np.uint8)
+    x[30] = 9
+    with Loader(ArrayDataset(x, np.arange(40)), 4, transforms=[deadly], shuffle=False, workers=2, processes=True) as loader:
+        for number in range(2):
+            seen = []
+            try:
+                for _, y in loader.batches(number):
+                    seen += y.tolist()
+            except DataError as error:
+                print(seen == list(range(28)), str(error)[:77])
+"""
+
+
+def test_a_process_that_is_killed_is_named_and_the_next_pass_has_others(tmp_path: Path) -> None:
+    (tmp_path / "killed.py").write_text(KILLED)
+    ran = subprocess.run([sys.executable, str(tmp_path / "killed.py")], capture_output=True, text=True, timeout=120)
+    line = "True a process that prepares batches has ended (exit code -9): -9 is often memory,\n"
+    assert (ran.stdout, ran.stderr) == (2 * line, "")
+
+
+def test_a_script_that_starts_itself_again_is_told_how_not_to(tmp_path: Path) -> None:
+    (tmp_path / "plain.py").write_text(
+        "import numpy as np\nfrom polymodel.data import ArrayDataset, Loader\n"
+        "next(iter(Loader(ArrayDataset(np.zeros((4, 2)), np.zeros(4)), 2, workers=1, processes=True)))\n"
+    )
+    ran = subprocess.run([sys.executable, str(tmp_path / "plain.py")], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 1
+    assert 'a script without `if __name__ == "__main__":`' in ran.stderr
+
+
+ERRORS = """
+import sys
+import numpy as np
+from polymodel.data import ArrayDataset, Loader
+
+class Unsent(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+        self.held = lambda: 0
+
+def wrong(image):
+    raise ValueError("a bug") if sys.argv[1] == "plain" else Unsent(1, 2)
+
+if __name__ == "__main__":
+    images = ArrayDataset(np.zeros((4, 2, 2, 3), np.uint8), np.zeros(4))
+    with Loader(images, 2, transforms=[wrong], workers=1, processes=True) as loader:
+        try:
+            next(iter(loader))
+        except Exception as error:
+            print(type(error).__name__, "a bug" in str(error), "1 and 2" in str(error), "in wrong" in str(error.__notes__))
+"""
+
+
+@pytest.mark.parametrize(("kind", "words"), [("plain", "ValueError True False True"), ("unsent", "DataError False True True")])
+def test_an_error_in_a_process_says_where(tmp_path: Path, kind: str, words: str) -> None:
+    """It is the error of the function; one that cannot be sent is told in words."""
+    (tmp_path / "wrong.py").write_text(ERRORS)
+    ran = subprocess.run([sys.executable, str(tmp_path / "wrong.py"), kind], capture_output=True, text=True, timeout=120)
+    assert (ran.stdout, ran.stderr) == (words + "\n", "")
 
 
 def test_small_batches_out_of_memory_are_cut_where_they_are_used() -> None:
