@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, Generic, NamedTuple, TypeVar, final
@@ -38,7 +38,7 @@ class Threads(Generic[R]):
         self._threads = [
             threading.Thread(target=_serve, args=(function, self._work), name=f"polymodel-data-{n}", daemon=True) for n in range(count)
         ]
-        self._end = weakref.finalize(self, _hang_up, self._work, count)
+        self._end = weakref.finalize(self, _hang_up, self._work, self._threads)
         for thread in self._threads:
             thread.start()
 
@@ -71,8 +71,6 @@ class Threads(Generic[R]):
     def close(self) -> None:
         """End them."""
         self._end()
-        for thread in self._threads:
-            thread.join(_PATIENCE)
 
 
 @final
@@ -109,9 +107,13 @@ class _Work(NamedTuple):
     iteration: _Iteration
 
 
-def _hang_up(work: SimpleQueue[_Work | None], count: int) -> None:
-    for _ in range(count):
+def _hang_up(work: SimpleQueue[_Work | None], threads: Sequence[threading.Thread]) -> None:
+    """Also when Python ends: a thread that is inside of a framework then would end the process with an error."""
+    for _ in threads:
         work.put(None)
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join(_PATIENCE)
 
 
 def _serve(function: Callable[..., Any], work: SimpleQueue[_Work | None]) -> None:
