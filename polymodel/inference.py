@@ -84,7 +84,7 @@ def infer(
     check_dtypes(known, node, inputs)
     types = {name: type_proto(spec) for name, spec in zip(node.input, inputs, strict=True) if spec is not None}
     data = {
-        name: onnx.numpy_helper.from_array(constants[name], name)
+        name: onnx.numpy_helper.from_array(_read(constants[name]), name)
         for name in node.input
         if name in constants and constants[name].size <= _MAX_DATA
     }
@@ -119,6 +119,11 @@ def infer(
         else:
             specs.append(spec_of_type(found[name], name))
     return specs
+
+
+def _read(value: np.ndarray) -> np.ndarray:
+    """A number that sizes follow from: the onnx package reads none of halves."""
+    return value.astype(np.float32) if value.dtype.name in ("float16", "bfloat16") else value
 
 
 def _has_rank(proto: onnx.TypeProto | None) -> bool:

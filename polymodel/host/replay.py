@@ -21,6 +21,7 @@ from polymodel.host.control import limited
 from polymodel.host.turns import Trail, Turns, check_compilable, float_settings, is_setting
 from polymodel.inference import schema
 from polymodel.passes.control_flow import captured
+from polymodel.passes.differentiable import IN_TRUTH
 from polymodel.passes.expand_functions import expand_functions
 from polymodel.passes.specialize import needed_calls, opsets_of, required_inputs, specialize
 from polymodel.plan import Plan
@@ -147,6 +148,8 @@ def _check_detached(graph: Graph, outputs: Sequence[str], trail: Trail, wrt: Seq
 
 
 def _passes(proto: onnx.NodeProto, i: int, opsets: Mapping[str, int]) -> bool:
+    if i in IN_TRUTH.get(proto.op_type, ()):
+        return True
     try:
         formals = schema(proto.op_type, proto.domain, opsets[proto.domain]).inputs
     except GraphError:

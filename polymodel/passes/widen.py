@@ -23,7 +23,7 @@ from polymodel.spec import TensorSpec, onnx_dtype
 HALVES = frozenset({"float16", "bfloat16"})
 BROADCASTING = frozenset("Add Sub Mul Div Pow Mod Max Min Sum Mean Clip PRelu Where".split())
 """Operators of the standard that repeat inputs of size 1 along an axis."""
-GATHERING = frozenset({"Gather", "GatherElements", "GatherND"})
+GATHERING = frozenset({"Gather", "GatherElements", "GatherND", "OneHot"})
 """Operators that may take an element many times: derivatives by it are sums."""
 SCATTERING = frozenset({"ScatterElements", "ScatterND"})
 """Operators that may put many elements in one place, by their sum where they are asked to."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import parser
+from onnx import TensorProto, parser
 
 import polymodel as pm
 from polymodel.errors import Unsupported
@@ -149,6 +149,37 @@ def test_no_derivative_passes_the_host(backend: str) -> None:
     program = program_of(PIECES, backend)
     with pytest.raises(Unsupported, match=r"SplitToSequence runs on the host.*'x'"):
         program.gradients({"x": np.ones(4, np.float32)}, {"y": np.ones(2, np.float32)})
+
+
+HOT = """
+<ir_version: 10, opset_import: ["" : 23]>
+hot (int64[4] i, float[2] v) => (float[4, n] y) {
+   one = Constant <value = int64 {1}> ()
+   top = ReduceMax <keepdims = 0> (i)
+   depth = Add (top, one)
+   number = Cast <to = %d> (depth)
+   y = OneHot (i, number, v)
+}
+"""
+
+
+@pytest.mark.parametrize("kind", ["INT64", "FLOAT", "FLOAT16"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_derivative_of_what_the_standard_calls_not_differentiable(backend: str, kind: str) -> None:
+    """OneHot's values have one, also where its size is computed."""
+    program = program_of(HOT % getattr(TensorProto, kind), backend)
+    feeds = {"i": np.array([0, 2, 1, 2]), "v": np.array([1, 3], np.float32)}
+    y = program.predict(feeds)["y"]
+    np.testing.assert_array_equal(y, np.eye(3)[feeds["i"]] * 2 + 1)
+    np.testing.assert_array_equal(program.gradients(feeds, {"y": y}, ["v"])["v"], [8, 12])
+
+
+def test_a_derivative_that_passes_the_host_is_refused_whatever_the_standard_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = program_of(HOT % TensorProto.FLOAT16, "mxnet")
+    monkeypatch.setattr("polymodel.inference._read", lambda value: value)  # then it is the host's
+    feeds = {"i": np.array([0, 2, 1, 2]), "v": np.array([1, 3], np.float32)}
+    with pytest.raises(Unsupported, match=r"OneHot runs on the host.*'v'"):
+        program.gradients(feeds, {"y": np.ones((4, 3), np.float32)}, ["v"])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -95,6 +95,7 @@ _REPEATED: list[Row] = [
     row("gather_many", "Gather", (3, 5), _MANY[:, 0]),
     row("gather_many_columns", "Gather", (5, 3), _MANY[:, 0], axis=1),
     row("gather_elements_many", "GatherElements", (3, 5), _MANY, axis=0),
+    row("one_hot_many", "OneHot", Fed(_MANY[:, 0]), np.array(4, _L), (2,)),
     row("gather_nd_many", "GatherND", (3, 3, 2), _MANY[:, :2]),
     row("pad_edge_wide", "Pad", (3, 5), ints(9, 12, 9, 13), mode="edge"),
     row("expand_many", "Expand", (1, 5), ints(60, 5)),
