@@ -47,8 +47,8 @@ CUT = ("lenet", "transformer", "vgg11", "bert_classifier")
 """Trained in three parts of a batch too, and on three devices, against the oracle's step over the whole batch. Eight samples are cut
 unevenly, the transformer's batch has but two; the last two, small ones, have dropout, whose masks are cut with the batch."""
 QUICK = ("mlp", "lenet", "lstm")
-"""The LSTM with Adam and whole batches only, as phases and parts of a batch are with Adam only. Without ResNet-18, whose blocks are
-trained in the small model of that name, and without the transformer, whose step a compiler takes long over."""
+"""The LSTM and phases with Adam only, parts of a batch with SGD only. Without ResNet-18, whose blocks are trained in the small model of
+that name, and without the transformer, whose step a compiler takes long over."""
 ALONE = {"smoke": (), "quick": ("mlp",), "full": ("mlp", "lstm"), "exhaustive": ("mlp", "lstm")}
 """Trained for a few steps in a row, with SGD."""
 FREE = 5
@@ -87,7 +87,7 @@ def cases(profile: str, backends: Sequence[str], seed: int = 0) -> Iterator[Case
             if quick and name not in SMOKE and word != "adam":
                 continue
             training = training_of(name, rule)
-            if name in CUT and (not quick or (name in SMOKE and word == "adam")):
+            if name in CUT and (not quick or (name in SMOKE and word == "sgd")):
                 yield from _cut(f"trajectory/{name}/{word}", training, batches[:1], LR[word])
             trajectory = Trajectory(training, batches, LR[word], 2 if name == "resnet18" else 4)
             for number in range(1, steps + 1):
